@@ -1,0 +1,95 @@
+"""Loading a causal language model and its tokenizer: one place for generation, training and scoring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.backends.embedded import EMBEDDED_MODEL, GGUF_SHA256, unpacked_model
+from harness.errors import BackendError
+
+if TYPE_CHECKING:
+    import torch
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def local_or_hub(base_model: str) -> str:
+    """What transformers is given: the embedded model's folder, a local folder, or a hub id.
+
+    Raises:
+        BackendError: An unknown embedded model, or a path that is not there.
+    """
+    if base_model.startswith("embedded:"):
+        if base_model != EMBEDDED_MODEL:
+            raise BackendError(f"no embedded model {base_model!r}; known: {EMBEDDED_MODEL}")
+        return str(unpacked_model())
+    path = Path(base_model).expanduser()
+    if path.is_dir():
+        return str(path)
+    if base_model.startswith((".", "/", "~")) or base_model.count("/") > 1:
+        raise BackendError(f"base model {base_model!r}: no such folder; give a folder, a hub id, or {EMBEDDED_MODEL}")
+    return base_model
+
+
+def revision_of(base_model: str, revision: str | None) -> str:
+    """What pins the weights: the embedded file's hash, the given revision, or `local` / `unpinned`."""
+    if base_model == EMBEDDED_MODEL:
+        return GGUF_SHA256[:12]
+    if revision is not None:
+        return revision
+    return "local" if Path(base_model).expanduser().is_dir() else "unpinned"
+
+
+def load_tokenizer(base_model: str, *, revision: str | None = None) -> Any:
+    """The tokenizer, with a pad token (the end token where the model has none).
+
+    Raises:
+        BackendError: It cannot be loaded, or it has no end token.
+    """
+    from transformers import AutoTokenizer
+
+    name = local_or_hub(base_model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise BackendError(_cannot_load(base_model, "tokenizer", error)) from error
+    if tokenizer.eos_token_id is None:
+        raise BackendError(f"base model {base_model!r}: its tokenizer has no end token, so a label has no end")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(base_model: str, *, revision: str | None = None, dtype: Dtype = "auto") -> Any:
+    """The causal language model on the CPU, in evaluation mode.
+
+    Args:
+        base_model: `embedded:smollm2-135m`, a local folder, or a hub id.
+        revision: Commit of the hub repository.
+        dtype: `auto` is bfloat16 where a GPU has it and float32 otherwise.
+
+    Raises:
+        BackendError: It cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(local_or_hub(base_model), revision=revision, dtype=torch_dtype(dtype))
+    except (OSError, ValueError) as error:
+        raise BackendError(_cannot_load(base_model, "model", error)) from error
+    return model.eval()
+
+
+def torch_dtype(dtype: Dtype) -> torch.dtype:
+    import torch
+
+    if dtype == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+def _cannot_load(base_model: str, what: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0][:200]
+    return f"base model {base_model!r}: its {what} cannot be loaded ({error.__class__.__name__}: {reason})"

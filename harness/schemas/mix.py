@@ -1,0 +1,68 @@
+"""A mix: what is trained on. `weight` is not a word here: say share, repeat or count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.schemas.base import Settings, build, read_yaml
+from harness.schemas.task import ID_PATTERN
+
+GOLD_ORIGIN = "gold"
+SHARE_TOLERANCE = 1e-6
+
+
+class Source(Settings):
+    origin: str = Field(pattern=ID_PATTERN)
+    """`gold`, or the name of an arm of the recipe."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """Fraction of the mix's budget taken from this source, in (0, 1]; rows repeat when the source is too small."""
+    repeat: float | None = Field(default=None, gt=0)
+    """Passes over this source; 0.5 keeps half of its rows, 2.0 shows each row twice."""
+    count: int | None = Field(default=None, gt=0)
+    """Rows taken from this source, drawn without replacement."""
+
+    @model_validator(mode="after")
+    def exactly_one_size(self) -> Self:
+        given = [name for name in ("share", "repeat", "count") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of share, repeat, count; found {' and '.join(given) or 'none'}")
+        return self
+
+
+class Budget(Settings):
+    unit: Literal["updates"] = "updates"
+    """Optimizer updates: the budget that makes mixes comparable."""
+    size: int | None = Field(default=None, gt=0)
+    """Updates; null takes the recipe's `training.budget.size`."""
+
+
+class Mix(Settings):
+    name: str = Field(pattern=ID_PATTERN)
+    sources: tuple[Source, ...] = Field(min_length=1)
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def shares_add_up(self) -> Self:
+        origins = [source.origin for source in self.sources]
+        twice = sorted({origin for origin in origins if origins.count(origin) > 1})
+        if twice:
+            raise ValueError(f"sources name {', '.join(twice)} twice; give each origin once")
+        shares = [source.share for source in self.sources if source.share is not None]
+        if shares and len(shares) != len(self.sources):
+            raise ValueError("some sources have a share and others do not; use share for all of them or for none")
+        if shares and abs(sum(shares) - 1) > SHARE_TOLERANCE:
+            raise ValueError(f"shares add up to {sum(shares):g}; they must add up to 1")
+        return self
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(source.origin for source in self.sources)
+
+
+def load_mix(path: Path) -> Mix:
+    """A mix from `<name>.yaml`; its name is the file's unless the file gives one."""
+    content = read_yaml(path)
+    return build(Mix, {"name": path.stem, **content}, str(path))

@@ -1,0 +1,370 @@
+"""A recipe: one experiment. What the YAML says, checked in full before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from harness.errors import ConfigError, Faults, nearest
+from harness.schemas.base import Settings, build, read_yaml
+from harness.schemas.mix import GOLD_ORIGIN, Mix, load_mix
+from harness.schemas.shipped import shipped
+from harness.schemas.task import ID_PATTERN, Task, load_task
+from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FIELDS
+
+SPLITS = ("train", "validation", "test")
+Sight = Literal["label", "persona", "trajectory"]
+
+
+class SplitShares(Settings):
+    train: float = Field(gt=0, lt=1)
+    validation: float = Field(ge=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def adds_up(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train, validation and test add up to {total:g}; they must add up to 1")
+        return self
+
+
+class Gold(Settings):
+    path: Path | None = None
+    """JSONL, CSV or Parquet with one annotated sentence a row; null takes the task's demo gold."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our column to yours, e.g. {sentence_id: id, text: sentence}; same names need no entry."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Your label to ours, e.g. {MEM: cognitive_impairment}; labels not listed are taken as they are."""
+    split: SplitShares | Literal["column"] = SplitShares(train=0.6, validation=0.2, test=0.2)
+    """Shares of patients per split; or `column`: the data's own `split` column, which must keep patients whole."""
+    deduplicate: bool = False
+    """Drop rows whose text and label repeat an earlier row of the same patient; they are kept in rejected.parquet."""
+
+
+class EmbeddedBackend(Settings):
+    """SmolLM2-135M-Instruct from the pinned wheel: no download, no GPU, weak text."""
+
+    kind: Literal["embedded"]
+    batch_size: int = Field(default=32, ge=1)
+
+
+class TransformersBackend(Settings):
+    """Any causal language model that transformers loads."""
+
+    kind: Literal["transformers"]
+    model: str
+    """Hub id or local folder."""
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int = Field(default=16, ge=1)
+    chat: bool = False
+    """Wrap the prompt in the tokenizer's chat template as one user turn."""
+
+
+class OpenAIBackend(Settings):
+    """Any OpenAI-compatible server: vLLM, SGLang, TGI, `transformers serve`."""
+
+    kind: Literal["openai_api"]
+    base_url: str = Field(pattern=r"^https?://")
+    """Up to and including `/v1`."""
+    model: str
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself never stands in a recipe."""
+    concurrency: int = Field(default=8, ge=1, le=1024)
+    """Requests in flight at once."""
+    timeout_s: float = Field(default=120, gt=0)
+    max_retries: int = Field(default=4, ge=0, le=20)
+    """Further tries after 429, 5xx or a broken connection, with exponential back-off."""
+    endpoint: Literal["chat", "completions"] = "chat"
+
+
+BackendSettings = Annotated[EmbeddedBackend | TransformersBackend | OpenAIBackend, Field(discriminator="kind")]
+
+
+class Sampling(Settings):
+    temperature: float = Field(default=0.9, gt=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_new_tokens: int = Field(default=48, ge=4, le=4096)
+    max_attempts: int = Field(default=8, ge=1, le=100)
+    """Candidates asked for per sentence before the sentence is given up and counted as rejected."""
+
+
+class Arm(Settings):
+    """How one kind of synthetic text comes about: generated under what `sees` allows, or read from a file."""
+
+    sees: tuple[Sight, ...] | None = None
+    """[label]: unguided. With persona: statistical alignment. With trajectory: semantic. With both: DualAlign."""
+    n_sentences: int = Field(default=200, ge=1)
+    n_personas: int | None = Field(default=None, ge=1)
+    """Personas drawn for this arm's prompts; null: one for every four sentences, at least 20."""
+    labels: Literal["gold", "trajectory"] = "gold"
+    """Label distribution asked for: the training gold's, so that arms differ in content alone; or the trajectory's."""
+    backend: BackendSettings | None = None
+    sampling: Sampling = Sampling()
+    path: Path | None = None
+    """JSONL, CSV or Parquet of somebody else's synthetic sentences: columns text and label, subgroups if known."""
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("sees")
+    @classmethod
+    def label_first(cls, sees: tuple[Sight, ...] | None) -> tuple[Sight, ...] | None:
+        if sees is not None and ("label" not in sees or len(set(sees)) != len(sees)):
+            raise ValueError(f"found {list(sees)}; sees must hold label, and each of persona, trajectory at most once")
+        return sees
+
+    @model_validator(mode="after")
+    def generated_or_file(self) -> Self:
+        if (self.path is None) == (self.sees is None):
+            raise ValueError("give exactly one of sees (generate) and path (read somebody else's sentences)")
+        if self.sees is not None and self.backend is None:
+            raise ValueError("a generated arm needs a backend, e.g. {kind: embedded}")
+        return self
+
+
+class TrainingBudget(Settings):
+    unit: Literal["updates"] = "updates"
+    size: int = Field(default=100, ge=1)
+    """Optimizer updates of every run, unless its mix says otherwise."""
+
+
+class Training(Settings):
+    base_model: str = "embedded:smollm2-135m"
+    """`embedded:smollm2-135m`, a hub id, or a local folder."""
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the frozen base weights; auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    train_seeds: int = Field(default=1, ge=1, le=100)
+    """Runs per mix; they differ in data order and adapter initialisation."""
+    accelerate_config: str = "cpu"
+    """A name in accelerate_configs/ or the path of an accelerate YAML."""
+    global_batch_size: int = Field(default=16, ge=1)
+    """Examples per optimizer update over all processes; accumulation is derived from it."""
+    budget: TrainingBudget = TrainingBudget()
+    max_length: int = Field(default=512, ge=8)
+    """Tokens per example; a longer one is an error, never cut in silence."""
+    method: Literal["lora", "full"] = "lora"
+    lora: dict[str, Any] = Field(default_factory=dict)
+    """Fields of peft.LoraConfig."""
+    sft: dict[str, Any] = Field(default_factory=dict)
+    """Fields of trl.SFTConfig."""
+
+    @field_validator("lora", "sft")
+    @classmethod
+    def known_fields(cls, given: dict[str, Any], info: Any) -> dict[str, Any]:
+        known = SFT_FIELDS if info.field_name == "sft" else LORA_FIELDS
+        library = "trl.SFTConfig" if info.field_name == "sft" else "peft.LoraConfig"
+        faults = [f"{key!r} is not a field of {library}{nearest(key, known)}" for key in given if key not in known]
+        if info.field_name == "sft":
+            faults += [f"{key!r} is set by the harness: {why}" for key, why in OWNED_SFT_FIELDS.items() if key in given]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return given
+
+
+class Scoring(Settings):
+    batch_size: int = Field(default=32, ge=1)
+    """Sentences whose prompts run in one forward pass."""
+    splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    baselines: tuple[Literal["tfidf", "majority"], ...] = ("tfidf", "majority")
+
+
+class Evaluation(Settings):
+    subgroups: tuple[str, ...] = ("sex", "age_band", "race_ethnicity", "stage")
+    n_bootstrap: int = Field(default=2000, ge=100)
+    """Patients are resampled this often; also the number of permutations behind a p-value."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_patients: int = Field(default=5, ge=1)
+    """A level with fewer patients is `insufficient`."""
+    min_positives: int = Field(default=5, ge=1)
+    """A class with fewer true sentences in a level is `insufficient`."""
+    reference_mix: str = "gold"
+    """The mix that every other one is compared with."""
+
+
+class Wandb(Settings):
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    """WANDB_MODE overrides this."""
+    project: str = "dualalign-harness"
+    entity: str | None = None
+    log_text: bool = False
+    """Allow note text in tables. Leave it off for private data."""
+
+
+class Tracking(Settings):
+    wandb: Wandb = Wandb()
+
+
+class RecipeFile(Settings):
+    """What the YAML holds."""
+
+    name: str | None = Field(default=None, pattern=ID_PATTERN)
+    """Folder of the run under runs/; the file's name where null."""
+    description: str = ""
+    task: str
+    seed: int = Field(ge=0)
+    gold: Gold = Gold()
+    arms: dict[Annotated[str, Field(pattern=ID_PATTERN)], Arm] = Field(default_factory=dict)
+    mixes: tuple[str, ...] = Field(min_length=1)
+    """Names in data_mixes/, or paths of mix files."""
+    training: Training = Training()
+    scoring: Scoring = Scoring()
+    evaluation: Evaluation = Evaluation()
+    tracking: Tracking = Tracking()
+
+
+class Recipe(Settings):
+    """A recipe with its task and mixes loaded and its paths made absolute; what every stage is given."""
+
+    name: str
+    path: Path
+    file: RecipeFile
+    task: Task
+    mixes: tuple[Mix, ...]
+
+    @property
+    def seed(self) -> int:
+        return self.file.seed
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        return self.file.arms
+
+    @property
+    def used_arms(self) -> tuple[str, ...]:
+        """Arms that some mix draws from, in the order of the recipe."""
+        return tuple(name for name in self.arms if any(name in mix.origins for mix in self.mixes))
+
+    def mix(self, name: str) -> Mix:
+        for mix in self.mixes:
+            if mix.name == name:
+                return mix
+        known = ", ".join(mix.name for mix in self.mixes)
+        raise ConfigError(f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])} known: {known}")
+
+    def budget(self, mix: Mix) -> int:
+        """Optimizer updates of one run of this mix."""
+        return mix.budget.size or self.file.training.budget.size
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, its task and its mixes; report every fault of the recipe at once.
+
+    Args:
+        path: The YAML file.
+        overrides: `a.b=c` strings; values are read as YAML and go through the same schema.
+
+    Raises:
+        ConfigError: With all faults, each with its key, what was found and what is allowed.
+    """
+    content = _with_overrides(read_yaml(path), overrides)
+    file = build(RecipeFile, content, str(path))
+    base = path.resolve().parent
+    task = load_task(file.task, base=base)
+    faults = Faults(str(path))
+    mixes = _load_mixes(file, base, faults)
+    _check_across(file, task, mixes, base, faults)
+    if faults.messages:
+        raise ConfigError(faults.render())
+    return Recipe(name=file.name or path.stem, path=path.resolve(), file=_absolute(file, base), task=task, mixes=mixes)
+
+
+def _with_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--set {override!r}: write key=value, e.g. --set training.train_seeds=3")
+        place: Any = content
+        *parents, last = key.split(".")
+        for parent in parents:
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {key}: {parent!r} lies inside a value that is no mapping")
+            place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {key}: the parent of {last!r} is no mapping")
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {key}: {value!r} is not valid YAML") from error
+    return content
+
+
+def _load_mixes(file: RecipeFile, base: Path, faults: Faults) -> tuple[Mix, ...]:
+    mixes: list[Mix] = []
+    for name in file.mixes:
+        path = _find_mix(name, base)
+        if path is None:
+            known = sorted(one.stem for one in shipped("data_mixes").glob("*.yaml"))
+            faults.add(f"mixes: no mix {name!r}{nearest(name, known)} shipped mixes: {', '.join(known)}; or give a path")
+            continue
+        try:
+            mixes.append(load_mix(path))
+        except ConfigError as error:
+            faults.add(f"mixes: {error}")
+    names = [mix.name for mix in mixes]
+    faults.extend(f"mixes: two mixes are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1}))
+    return tuple(mixes)
+
+
+def _find_mix(name: str, base: Path) -> Path | None:
+    if name.endswith((".yaml", ".yml")):
+        path = (base / name).resolve()
+        return path if path.is_file() else None
+    for folder in (base, base / "data_mixes", base.parent / "data_mixes", shipped("data_mixes")):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    return None
+
+
+def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Path, faults: Faults) -> None:
+    """Checks that need more than one part of the recipe."""
+    if GOLD_ORIGIN in file.arms:
+        faults.add("arms.gold: `gold` is the human annotations; give this arm another name")
+    known = [GOLD_ORIGIN, *file.arms]
+    for mix in mixes:
+        for origin in mix.origins:
+            if origin not in known:
+                faults.add(f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)} "
+                           f"known: {', '.join(known)}")  # fmt: skip
+    names = [mix.name for mix in mixes]
+    reference = file.evaluation.reference_mix
+    if mixes and "reference_mix" in file.evaluation.model_fields_set and reference not in names:
+        faults.add(f"evaluation.reference_mix: no mix {reference!r}{nearest(reference, names)} known: {', '.join(names)}")
+    for name, arm in file.arms.items():
+        faults.extend(_check_arm(name, arm, task, base))
+    if file.gold.path is None and task.file.demo_gold is None:
+        faults.add(f"gold.path: missing; the task {task.id!r} has no demo gold")
+    elif file.gold.path is not None and not (base / file.gold.path).is_file():
+        faults.add(f"gold.path: no file {file.gold.path} (looked in {base})")
+    if file.training.method == "full" and file.training.lora:
+        faults.add("training.lora: given, but training.method is full; remove one of them")
+
+
+def _check_arm(name: str, arm: Arm, task: Task, base: Path) -> list[str]:
+    found = []
+    if arm.path is not None and not (base / arm.path).is_file():
+        found.append(f"arms.{name}.path: no file {arm.path} (looked in {base})")
+    sees = arm.sees or ()
+    if "persona" in sees and task.file.population is None:
+        found.append(f"arms.{name}.sees: persona needs a population, but the task {task.id!r} has none")
+    if "trajectory" in sees and (task.file.trajectory is None or not task.lexicon):
+        found.append(f"arms.{name}.sees: trajectory needs a trajectory and a lexicon; the task {task.id!r} lacks one")
+    if arm.labels == "trajectory" and task.file.trajectory is None:
+        found.append(f"arms.{name}.labels: trajectory, but the task {task.id!r} has none")
+    return found
+
+
+def _absolute(file: RecipeFile, base: Path) -> RecipeFile:
+    """The same recipe with paths that no longer depend on where the file lies."""
+    gold = file.gold
+    if gold.path is not None:
+        gold = gold.model_copy(update={"path": (base / gold.path).resolve()})
+    arms = {
+        name: arm if arm.path is None else arm.model_copy(update={"path": (base / arm.path).resolve()})
+        for name, arm in file.arms.items()
+    }
+    return file.model_copy(update={"gold": gold, "arms": arms})

@@ -1,0 +1,264 @@
+"""The tables between stages: columns, types, key. They are the only contract that stages share.
+
+Every table is Parquet with a declared schema and key, sorted by key unless its order carries meaning (`train`), and
+checked when it is written and when it is read. Text columns never leave these tables for a log or a tracker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+S, F, I, B = pa.string(), pa.float64(), pa.int64(), pa.bool_()  # noqa: E741 - one letter a type keeps the schemas readable
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """Schema of one table.
+
+    Attributes:
+        name: File stem, e.g. `gold` for `gold.parquet`.
+        key: Columns that identify a row; no nulls, no duplicates.
+        columns: Name to Arrow type, in file order.
+        nullable: Columns that may hold nulls; every other column may not.
+        extra_strings: Whether further nullable string columns (a task's own subgroup variables) are allowed.
+        sort: Whether rows are sorted by key on write; False where row order is part of the content.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    columns: dict[str, pa.DataType]
+    nullable: tuple[str, ...] = ()
+    extra_strings: bool = False
+    sort: bool = True
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(list(self.columns.items()))
+
+
+SUBGROUP_COLUMNS = ("sex", "age_band", "race_ethnicity", "stage")
+_SUBGROUPS: dict[str, pa.DataType] = dict.fromkeys(SUBGROUP_COLUMNS, S)
+
+GOLD = TableSpec(
+    "gold",
+    ("sentence_id",),
+    {
+        "sentence_id": S,
+        "patient_id": S,
+        "note_id": S,
+        "split": S,  # train | validation | test
+        "text": S,
+        "label": S,
+        "age_years": F,
+        **_SUBGROUPS,
+    },
+    nullable=("note_id", "age_years", *SUBGROUP_COLUMNS),
+    extra_strings=True,
+)
+
+# Statistics of gold by split and subgroup: one row per split x variable x level x label.
+GOLD_STATISTICS = TableSpec(
+    "gold_statistics",
+    ("split", "variable", "level", "label"),
+    {"split": S, "variable": S, "level": S, "label": S, "n_sentences": I, "n_patients": I},
+)
+
+POPULATION = TableSpec(
+    "population",
+    ("variable", "level"),
+    # value is a proportion; n is the count behind it where it was estimated from a cohort
+    {"variable": S, "level": S, "value": F, "n": I, "source_id": S, "mark": S, "suppressed": B},
+    nullable=("value", "n"),
+)
+
+PERSONAS = TableSpec(
+    "personas",
+    ("persona_id",),
+    {
+        "persona_id": S,
+        "age_years": I,
+        "age_band": S,
+        "sex": S,
+        "race_ethnicity": S,
+        "education": S,
+        "living_arrangement": S,
+        "risk_factors": pa.list_(S),  # ids of the factors this persona carries, sorted
+        "cell_id": S,  # the cell of the raked joint this persona was drawn from
+    },
+    nullable=("race_ethnicity", "education", "living_arrangement"),
+    extra_strings=True,
+)
+
+VISITS = TableSpec(
+    "visits",
+    ("persona_id", "visit_index"),
+    {"persona_id": S, "visit_index": I, "days_before_diagnosis": I, "stage": S, "note_type": S},
+)
+
+MENTIONS = TableSpec(
+    "mentions",
+    ("persona_id", "visit_index", "mention_index"),
+    {"persona_id": S, "visit_index": I, "mention_index": I, "domain": S, "term": S, "label": S, "polarity": S},
+    # polarity: present | absent. An absent mention is a term that the note denies; its label is the negative label.
+)
+
+SYNTHETIC = TableSpec(
+    "synthetic",
+    ("text_id",),
+    {
+        "text_id": S,
+        "planned_label": S,  # what the text was asked to show; the annotation stage decides the label
+        "planned_term": S,
+        "persona_id": S,
+        "visit_index": I,
+        "prompt_sha256": S,
+        "template": S,
+        "backend": S,
+        "model_id": S,
+        "model_revision": S,
+        "text": S,
+        "finish_reason": S,
+        "n_prompt_tokens": I,
+        "n_completion_tokens": I,
+        "n_attempts": I,  # candidates asked for until this one was accepted
+        **_SUBGROUPS,  # of the persona and visit the prompt showed; null for what the arm does not see
+    },
+    nullable=("planned_term", "persona_id", "visit_index", "prompt_sha256", "template", "finish_reason",
+              "n_prompt_tokens", "n_completion_tokens", *SUBGROUP_COLUMNS),
+    extra_strings=True,
+)  # fmt: skip
+
+SENTENCES = TableSpec(
+    "sentences",
+    ("sentence_id",),
+    {
+        "sentence_id": S,
+        "text_id": S,
+        "persona_id": S,
+        "char_start": I,
+        "char_end": I,
+        "text": S,
+        "label": S,
+        "label_source": S,  # plan | file
+        "confidence": F,
+        **_SUBGROUPS,
+    },
+    nullable=("persona_id", "confidence", *SUBGROUP_COLUMNS),
+    extra_strings=True,
+)
+
+# One row per example shown to the trainer, in the order of passes: all rows of pass 0, then pass 1, ...
+TRAIN = TableSpec(
+    "train",
+    ("example_id",),
+    {
+        "example_id": S,  # "<origin>/<sentence_id>/<pass_index>"
+        "origin": S,  # gold, or the name of an arm
+        "sentence_id": S,
+        "patient_id": S,  # the patient (gold) or the persona (synthetic); null for label-only arms
+        "pass_index": I,  # how many times this sentence came before
+        "text": S,
+        "label": S,
+        "prompt": S,
+        "completion": S,
+        "n_supervised_tokens": I,  # completion tokens and the end token, by the base model's tokenizer
+    },
+    nullable=("patient_id",),
+    sort=False,
+)
+VALIDATION = TableSpec("validation", TRAIN.key, TRAIN.columns, nullable=TRAIN.nullable, sort=False)
+
+# Shares of the audit of one mix: near-duplicates and leaks, one row per check and pair of sources.
+AUDIT = TableSpec(
+    "audit",
+    ("check", "origin", "against"),
+    {"check": S, "origin": S, "against": S, "n_checked": I, "n_found": I, "n_removed": I},
+)
+
+TRAINING_LOG = TableSpec(
+    "log",
+    ("step",),
+    {"step": I, "loss": F, "learning_rate": F, "grad_norm": F, "tokens": I, "seconds": F},
+    nullable=("loss", "learning_rate", "grad_norm", "tokens"),
+)
+
+PREDICTIONS = TableSpec(
+    "predictions",
+    ("sentence_id", "label"),
+    {
+        "sentence_id": S,
+        "label": S,
+        "split": S,
+        "log_likelihood": F,  # of the label's text and the end token given the prompt, in nats; null for baselines
+        "probability": F,  # softmax of the log-likelihoods over the task's labels
+        "is_true": B,
+        "is_predicted": B,
+    },
+    nullable=("log_likelihood",),
+)
+
+METRICS = TableSpec(
+    "metrics",
+    ("mix", "learner", "train_seed", "split", "metric", "class", "subgroup_variable", "subgroup_level"),
+    {
+        "mix": S,
+        "learner": S,  # llm | tfidf | majority
+        "train_seed": S,  # a seed index, or "all" for the mean over seeds
+        "split": S,
+        "metric": S,
+        "class": S,  # a label, or "all"
+        "subgroup_variable": S,  # a variable, or "overall"
+        "subgroup_level": S,  # a level, or "all"
+        "value": F,
+        "ci_low": F,
+        "ci_high": F,
+        "n": I,
+        "n_positive": I,
+        "n_patients": I,
+        "status": S,  # ok | undefined | insufficient
+        "reason": S,
+    },
+    nullable=("value", "ci_low", "ci_high", "n_positive", "reason"),
+)
+
+CONTRASTS = TableSpec(
+    "contrasts",
+    ("mix_a", "mix_b", "learner", "metric", "class", "subgroup_variable", "subgroup_level"),
+    {
+        "mix_a": S,
+        "mix_b": S,  # difference = a - b
+        "learner": S,
+        "metric": S,
+        "class": S,
+        "subgroup_variable": S,
+        "subgroup_level": S,
+        "difference": F,
+        "ci_low": F,
+        "ci_high": F,
+        "p_value": F,
+        "p_adjusted": F,
+        "family": S,  # the set of tests p_adjusted controls, and by which procedure
+        "n_patients": I,
+        "n_train_seeds": I,
+        "status": S,
+        "reason": S,
+    },
+    nullable=("difference", "ci_low", "ci_high", "p_value", "p_adjusted", "family", "reason"),
+)
+
+# Confusion counts, one row per cell: read by the report, so that it needs no predictions.
+CONFUSION = TableSpec(
+    "confusion",
+    ("mix", "learner", "train_seed", "split", "true_label", "predicted_label"),
+    {"mix": S, "learner": S, "train_seed": S, "split": S, "true_label": S, "predicted_label": S, "n": I},
+)
+
+REJECTED = TableSpec("rejected", ("row_id",), {"row_id": S, "reason": S, "detail": S}, nullable=("detail",))
+
+TABLES = {
+    spec.name: spec
+    for spec in (GOLD, GOLD_STATISTICS, POPULATION, PERSONAS, VISITS, MENTIONS, SYNTHETIC, SENTENCES, TRAIN, VALIDATION,
+                 AUDIT, TRAINING_LOG, PREDICTIONS, METRICS, CONTRASTS, CONFUSION, REJECTED)
+}  # fmt: skip
