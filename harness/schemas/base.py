@@ -36,7 +36,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}:{place} is not valid YAML: {getattr(error, 'problem', 'cannot be parsed')}") from error
+        raise ConfigError(
+            f"{path}:{place} is not valid YAML: {getattr(error, 'problem', 'cannot be parsed')}"
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: found {type(content).__name__}; expected a mapping of keys to values")
     return content
@@ -58,7 +60,9 @@ def _describe(item: Any, model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, item["loc"][:-1])
         name = str(item["loc"][-1])
-        return f"{place}: unknown key{nearest(name, known)} known: {', '.join(sorted(known))}".replace("? known", "? Known")
+        return f"{place}: unknown key{nearest(name, known)} known: {', '.join(sorted(known))}".replace(
+            "? known", "? Known"
+        )
     if item["type"] == "missing":
         return f"{place}: missing; this key is required"
     message = item["msg"].removeprefix("Value error, ")
@@ -76,7 +80,7 @@ def _known_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[st
     """Field names of the model that sits at `place` inside `model`; those of `model` itself when it cannot be found."""
     current: type[BaseModel] = model
     for part in place:
-        found = _models_in(current.model_fields[part].annotation) if part in current.model_fields else []  # type: ignore[index]
+        found = _models_in(current.model_fields[part].annotation) if part in current.model_fields else []
         if found:
             current = found[0]
     return list(current.model_fields)

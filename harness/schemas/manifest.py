@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from harness.schemas.base import Settings
 
 
@@ -14,7 +16,7 @@ class Counts(Settings):
     rows_out: int = 0
     rejected: int = 0
     """Rows dropped, each with a reason in rejected.parquet."""
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any] = Field(default_factory=dict)
     """Further counts of this stage, e.g. acceptance rate, updates, supervised tokens. Never note text."""
 
 

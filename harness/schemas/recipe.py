@@ -12,9 +12,11 @@ from pydantic import Field, field_validator, model_validator
 from harness.errors import ConfigError, Faults, nearest
 from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.mix import GOLD_ORIGIN, Mix, load_mix
+from harness.schemas.population import load_population
 from harness.schemas.shipped import shipped
 from harness.schemas.task import ID_PATTERN, Task, load_task
 from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FIELDS
+from harness.schemas.trajectory import load_trajectory
 
 SPLITS = ("train", "validation", "test")
 Sight = Literal["label", "persona", "trajectory"]
@@ -244,7 +246,9 @@ class Recipe(Settings):
             if mix.name == name:
                 return mix
         known = ", ".join(mix.name for mix in self.mixes)
-        raise ConfigError(f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])} known: {known}")
+        raise ConfigError(
+            f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])} known: {known}"
+        )
 
     def budget(self, mix: Mix) -> int:
         """Optimizer updates of one run of this mix."""
@@ -268,6 +272,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     faults = Faults(str(path))
     mixes = _load_mixes(file, base, faults)
     _check_across(file, task, mixes, base, faults)
+    _check_facts(file, task, faults)
     if faults.messages:
         raise ConfigError(faults.render())
     return Recipe(name=file.name or path.stem, path=path.resolve(), file=_absolute(file, base), task=task, mixes=mixes)
@@ -299,7 +304,9 @@ def _load_mixes(file: RecipeFile, base: Path, faults: Faults) -> tuple[Mix, ...]
         path = _find_mix(name, base)
         if path is None:
             known = sorted(one.stem for one in shipped("data_mixes").glob("*.yaml"))
-            faults.add(f"mixes: no mix {name!r}{nearest(name, known)} shipped mixes: {', '.join(known)}; or give a path")
+            faults.add(
+                f"mixes: no mix {name!r}{nearest(name, known)} shipped mixes: {', '.join(known)}; or give a path"
+            )
             continue
         try:
             mixes.append(load_mix(path))
@@ -328,12 +335,16 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
     for mix in mixes:
         for origin in mix.origins:
             if origin not in known:
-                faults.add(f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)} "
-                           f"known: {', '.join(known)}")  # fmt: skip
+                faults.add(
+                    f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)} "
+                    f"known: {', '.join(known)}"
+                )
     names = [mix.name for mix in mixes]
     reference = file.evaluation.reference_mix
     if mixes and "reference_mix" in file.evaluation.model_fields_set and reference not in names:
-        faults.add(f"evaluation.reference_mix: no mix {reference!r}{nearest(reference, names)} known: {', '.join(names)}")
+        faults.add(
+            f"evaluation.reference_mix: no mix {reference!r}{nearest(reference, names)} known: {', '.join(names)}"
+        )
     for name, arm in file.arms.items():
         faults.extend(_check_arm(name, arm, task, base))
     if file.gold.path is None and task.file.demo_gold is None:
@@ -356,6 +367,19 @@ def _check_arm(name: str, arm: Arm, task: Task, base: Path) -> list[str]:
     if arm.labels == "trajectory" and task.file.trajectory is None:
         found.append(f"arms.{name}.labels: trajectory, but the task {task.id!r} has none")
     return found
+
+
+def _check_facts(file: RecipeFile, task: Task, faults: Faults) -> None:
+    """The task's population and trajectory, where an arm draws on them: a fault there is found before anything runs."""
+    seen = {part for arm in file.arms.values() for part in arm.sees or ()}
+    population, trajectory = task.path(task.file.population), task.path(task.file.trajectory)
+    try:
+        if "persona" in seen and population is not None:
+            load_population(population, task)
+        if "trajectory" in seen and trajectory is not None and task.lexicon:
+            load_trajectory(trajectory, task)
+    except ConfigError as error:
+        faults.add(str(error))
 
 
 def _absolute(file: RecipeFile, base: Path) -> RecipeFile:

@@ -125,10 +125,19 @@ SYNTHETIC = TableSpec(
         "n_attempts": I,  # candidates asked for until this one was accepted
         **_SUBGROUPS,  # of the persona and visit the prompt showed; null for what the arm does not see
     },
-    nullable=("planned_term", "persona_id", "visit_index", "prompt_sha256", "template", "finish_reason",
-              "n_prompt_tokens", "n_completion_tokens", *SUBGROUP_COLUMNS),
+    nullable=(
+        "planned_term",
+        "persona_id",
+        "visit_index",
+        "prompt_sha256",
+        "template",
+        "finish_reason",
+        "n_prompt_tokens",
+        "n_completion_tokens",
+        *SUBGROUP_COLUMNS,
+    ),
     extra_strings=True,
-)  # fmt: skip
+)
 
 SENTENCES = TableSpec(
     "sentences",
@@ -259,6 +268,23 @@ REJECTED = TableSpec("rejected", ("row_id",), {"row_id": S, "reason": S, "detail
 
 TABLES = {
     spec.name: spec
-    for spec in (GOLD, GOLD_STATISTICS, POPULATION, PERSONAS, VISITS, MENTIONS, SYNTHETIC, SENTENCES, TRAIN, VALIDATION,
-                 AUDIT, TRAINING_LOG, PREDICTIONS, METRICS, CONTRASTS, CONFUSION, REJECTED)
-}  # fmt: skip
+    for spec in (
+        GOLD,
+        GOLD_STATISTICS,
+        POPULATION,
+        PERSONAS,
+        VISITS,
+        MENTIONS,
+        SYNTHETIC,
+        SENTENCES,
+        TRAIN,
+        VALIDATION,
+        AUDIT,
+        TRAINING_LOG,
+        PREDICTIONS,
+        METRICS,
+        CONTRASTS,
+        CONFUSION,
+        REJECTED,
+    )
+}

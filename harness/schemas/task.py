@@ -148,8 +148,14 @@ def load_task(name: str, *, base: Path) -> Task:
     folder = _find(name, base)
     content: dict[str, Any] = read_yaml(folder / "task.yaml")
     file = build(TaskFile, content, str(folder / "task.yaml"))
-    named = {"demo_gold": file.demo_gold, "lexicon": file.lexicon, "population": file.population,
-             "trajectory": file.trajectory, "prompts.exemplars": file.prompts.exemplars, "sources": file.sources}  # fmt: skip
+    named = {
+        "demo_gold": file.demo_gold,
+        "lexicon": file.lexicon,
+        "population": file.population,
+        "trajectory": file.trajectory,
+        "prompts.exemplars": file.prompts.exemplars,
+        "sources": file.sources,
+    }
     with collect_faults(ConfigError, str(folder / "task.yaml")) as faults:
         for key, path in named.items():
             if path is not None and not (folder / path).is_file():

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.schemas.recipe import Recipe, load_recipe
+from harness.schemas.shipped import shipped
+
+RECIPES = sorted(shipped("recipes").glob("*.yaml"))
+
+RECIPE = """
+task: alzheimers
+seed: 7
+arms:
+  dualalign: {sees: [label, persona, trajectory], n_sentences: 8, backend: {kind: embedded}}
+mixes: [gold, gold_dualalign]
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def fault(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, text), overrides)
+    return str(caught.value)
+
+
+def test_every_shipped_recipe_is_valid() -> None:
+    assert len(RECIPES) >= 3
+    for path in RECIPES:
+        assert load_recipe(path).mixes
+
+
+def test_a_recipe_survives_being_written_as_json() -> None:
+    for path in RECIPES:
+        recipe = load_recipe(path)
+        assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_several_typos_come_in_one_message_each_with_the_nearest_key(tmp_path: Path) -> None:
+    text = (
+        RECIPE.replace("seed: 7", "sede: 7\nseed: -1\ntrainning: {}")
+        + "training: {sft: {learning_rte: 1}, lora: {rr: 8}}"
+    )
+    message = fault(tmp_path, text)
+    assert "sede: unknown key; did you mean 'seed'?" in message
+    assert "trainning: unknown key; did you mean 'training'?" in message
+    assert "seed: found -1; input should be greater than or equal to 0" in message
+    assert "'learning_rte' is not a field of trl.SFTConfig; did you mean 'learning_rate'?" in message
+    assert "'rr' is not a field of peft.LoraConfig" in message
+
+
+def test_a_typo_deep_inside_names_the_keys_known_there(tmp_path: Path) -> None:
+    message = fault(tmp_path, RECIPE + "evaluation: {n_botstrap: 500}")
+    assert "evaluation.n_botstrap: unknown key; did you mean 'n_bootstrap'?" in message
+    assert "min_patients" in message
+
+
+def test_a_mix_that_names_no_arm_is_refused_with_the_arms_there_are(tmp_path: Path) -> None:
+    message = fault(tmp_path, RECIPE.replace("gold_dualalign", "gold_unguided"))
+    assert "mixes.gold_unguided: origin 'unguided' is no arm of this recipe" in message
+    assert "known: gold, dualalign" in message
+
+
+def test_an_unknown_mix_lists_the_shipped_ones(tmp_path: Path) -> None:
+    assert "no mix 'golden'; did you mean 'gold'?" in fault(tmp_path, RECIPE.replace("[gold,", "[golden,"))
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (
+            "[{origin: gold, share: 0.5}, {origin: dualalign, share: 0.4}]",
+            "shares add up to 0.9; they must add up to 1",
+        ),
+        ("[{origin: gold, share: 0.5, count: 3}]", "give exactly one of share, repeat, count; found share and count"),
+        ("[{origin: gold}]", "give exactly one of share, repeat, count; found none"),
+        ("[{origin: gold, share: 1}, {origin: gold, repeat: 1}]", "sources name gold twice"),
+        ("[{origin: gold, share: 1}, {origin: dualalign, repeat: 1}]", "use share for all of them or for none"),
+    ],
+)
+def test_a_mix_whose_sizes_make_no_sense_is_refused(tmp_path: Path, sources: str, message: str) -> None:
+    (tmp_path / "odd.yaml").write_text(f"sources: {sources}\n")
+    assert message in fault(tmp_path, RECIPE.replace("mixes: [gold, gold_dualalign]", "mixes: [odd.yaml]"))
+
+
+def test_an_override_goes_through_the_same_schema(tmp_path: Path) -> None:
+    path = write(tmp_path, RECIPE)
+    assert load_recipe(path, ["training.train_seeds=3"]).file.training.train_seeds == 3
+    assert "training.train_seds: unknown key; did you mean 'train_seeds'?" in fault(
+        tmp_path, RECIPE, "training.train_seds=3"
+    )
+    assert "write key=value" in fault(tmp_path, RECIPE, "training.train_seeds")
+
+
+def test_what_the_harness_owns_cannot_be_set_through_sft(tmp_path: Path) -> None:
+    message = fault(tmp_path, RECIPE + "training: {sft: {max_steps: 5}}")
+    assert "'max_steps' is set by the harness: use training.budget.size" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("sees: [label, persona, trajectory], ", "", "give exactly one of sees (generate) and path"),
+        ("sees: [label, persona, trajectory]", "sees: [persona]", "sees must hold label"),
+        (", backend: {kind: embedded}", "", "a generated arm needs a backend"),
+        ("kind: embedded", "kind: embeded", "embeded"),
+        (
+            "sees: [label, persona, trajectory], n_sentences: 8, backend: {kind: embedded}",
+            "path: mine.jsonl",
+            "no file mine.jsonl",
+        ),
+        ("task: alzheimers", "task: parkinson", "no task 'parkinson'; shipped tasks: alzheimers"),
+    ],
+)
+def test_a_faulty_arm_or_task_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert message in fault(tmp_path, RECIPE.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"task: [unclosed", "is not valid YAML"),
+        (b"- a list", "found list; expected a mapping"),
+        (b"task: caf\xe9", "is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_why(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(path)
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "gold.jsonl").write_text("{}\n")
+    recipe = load_recipe(write(tmp_path, RECIPE + "gold: {path: gold.jsonl}"))
+    assert recipe.file.gold.path == tmp_path / "gold.jsonl"
