@@ -1,7 +1,7 @@
 """Is this synthetic clinical text worth anything, for whom, and compared to what?
 
-The folders below this file, read top to bottom in `pipeline.STAGES`, are the method: cohort, alignment, generation,
-annotation, mixes, training, scoring, evaluation, reports. A stage reads tables and writes tables and knows no other stage.
+The folders below this file, in the order of `pipeline.STAGES`, are the method: cohort, alignment, generation,
+annotation, mixes, training, scoring, evaluation, reports. A stage reads tables, writes tables and knows no other stage.
 """
 
 __version__ = "0.1.0"

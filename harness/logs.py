@@ -9,7 +9,6 @@ import os
 PRIVATE_DEFAULTS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
-    "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",
     "TRL_EXPERIMENTAL_SILENCE": "1",

@@ -62,8 +62,18 @@ STAGES: dict[str, Callable[[Run], list[Unit]]] = {
     "reports": reports.units,
 }
 
-VERSIONED_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "wandb", "scikit-learn", "numpy",
-                      "pyarrow")  # fmt: skip
+VERSIONED_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "deepspeed",
+    "wandb",
+    "scikit-learn",
+    "numpy",
+    "pyarrow",
+)
 MEMORY_SAMPLE_S = 0.05
 RUN_FILE = "run.json"
 RECIPE_FILE = "recipe.resolved.json"
@@ -136,8 +146,15 @@ def run_unit(run: Run, unit: Unit, *, force: bool = False) -> UnitResult:
         peak_rss_mb=round(memory.peak_mb, 1),
     )
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-    log.info("%s: rows_in=%d rows_out=%d rejected=%d seconds=%.1f peak_rss_mb=%.0f", unit.title, counts.rows_in,
-             counts.rows_out, counts.rejected, seconds, memory.peak_mb)  # fmt: skip
+    log.info(
+        "%s: rows_in=%d rows_out=%d rejected=%d seconds=%.1f peak_rss_mb=%.0f",
+        unit.title,
+        counts.rows_in,
+        counts.rows_out,
+        counts.rejected,
+        seconds,
+        memory.peak_mb,
+    )
     return UnitResult(unit=unit, manifest=manifest, skipped=False)
 
 
@@ -190,9 +207,12 @@ def git_commit() -> str | None:
     """Commit of the harness's checkout, with `-dirty` for local changes; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
-        commit = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        state = subprocess.run(["git", "-C", str(here), "status", "--porcelain", "-uno"], capture_output=True, text=True,
-                               check=True)  # fmt: skip
+        commit = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        state = subprocess.run(
+            ["git", "-C", str(here), "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("-dirty" if state.stdout.strip() else "")
@@ -210,7 +230,9 @@ class _PeakMemory:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
 

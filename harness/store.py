@@ -40,7 +40,7 @@ STAGE_FOLDERS = {
 HASH_CHUNK = 1 << 20
 
 
-# -- files --------------------------------------------------------------------------------------------------------------
+# -- files
 
 
 @contextmanager
@@ -62,7 +62,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"{path}: no space left on the disk; free some and run the same command again") from error
+            raise DiskFullError(
+                f"{path}: no space left on the disk; free some and run the same command again"
+            ) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -95,7 +97,7 @@ def sha256_json(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-# -- tables -------------------------------------------------------------------------------------------------------------
+# -- tables
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | pa.Table, spec: TableSpec) -> pa.Table:
@@ -149,7 +151,9 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], spec: TableSpec, path: Path) -
     schema = pa.schema([*spec.columns.items(), *((name, pa.string()) for name in extras)])
     surplus = sorted({name for row in rows for name in row} - set(schema.names))
     if surplus:
-        raise DataError(f"{path}: surplus columns {', '.join(surplus)}; the {spec.name} table has {', '.join(spec.columns)}")
+        raise DataError(
+            f"{path}: surplus columns {', '.join(surplus)}; the {spec.name} table has {', '.join(spec.columns)}"
+        )
     try:
         return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -162,7 +166,9 @@ def _conform(table: pa.Table, spec: TableSpec, path: Path) -> pa.Table:
         raise DataError(f"{path}: missing column {', '.join(missing)}; found {', '.join(table.column_names)}")
     extras = sorted(set(table.column_names) - set(spec.columns))
     if extras and not spec.extra_strings:
-        raise DataError(f"{path}: surplus columns {', '.join(extras)}; the {spec.name} table has {', '.join(spec.columns)}")
+        raise DataError(
+            f"{path}: surplus columns {', '.join(extras)}; the {spec.name} table has {', '.join(spec.columns)}"
+        )
     schema = pa.schema([*spec.columns.items(), *((name, pa.string()) for name in extras)])
     try:
         table = table.select(schema.names).cast(schema)
@@ -186,7 +192,7 @@ def count_values(table: pa.Table, column: str) -> dict[str, int]:
     return {str(item["values"]): item["counts"] for item in sorted(counted, key=lambda item: str(item["values"]))}
 
 
-# -- units of work ------------------------------------------------------------------------------------------------------
+# -- units of work
 
 
 @dataclass(frozen=True)
@@ -286,7 +292,8 @@ def is_finished(run: Run, unit: Unit, input_hashes: Mapping[str, str]) -> bool:
     if manifest is None or manifest.fingerprint != fingerprint(run, unit, input_hashes):
         return False
     return all(
-        (folder / name).is_file() and sha256_file(folder / name) == expected for name, expected in manifest.outputs.items()
+        (folder / name).is_file() and sha256_file(folder / name) == expected
+        for name, expected in manifest.outputs.items()
     )
 
 
@@ -313,7 +320,9 @@ def hash_outputs(folder: Path, skip: Sequence[str]) -> dict[str, str]:
         relative = path.relative_to(folder)
         if path.is_dir() or relative.parts[0] in skip or path.name == MANIFEST or path.name.startswith("."):
             continue
-        if any((folder / Path(*relative.parts[:depth]) / MANIFEST).is_file() for depth in range(1, len(relative.parts))):
+        if any(
+            (folder / Path(*relative.parts[:depth]) / MANIFEST).is_file() for depth in range(1, len(relative.parts))
+        ):
             continue  # belongs to another unit below this folder
         hashes[str(relative)] = sha256_file(path)
     return hashes

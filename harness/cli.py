@@ -1,0 +1,187 @@
+"""The command line. Heavy libraries are imported by the command that needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness import logs
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.pipeline import UnitResult
+    from harness.schemas.recipe import Recipe
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="harness",
+    help="Is this synthetic clinical text worth anything, for whom, and compared to what?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. training.train_seeds=3.")
+]
+RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the tables go; runs/<recipe> by default.")]
+Force = Annotated[bool, typer.Option("--force", help="Redo what is finished.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More log lines.")]
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    until: Annotated[str, typer.Option(help="Last stage to run.")] = "reports",
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    force: Force = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a recipe from gold to report; what is finished is skipped, what was interrupted goes on."""
+    _run(recipe, overrides=overrides, run_dir=run_dir, until=until, force=force, verbose=verbose)
+
+
+@app.command()
+def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Check a recipe, its task and its mixes; list every fault; start nothing."""
+    loaded = _load(recipe, overrides)
+    training = loaded.file.training
+    n_cells = len(loaded.mixes) * training.train_seeds
+    typer.echo(f"{recipe}: valid")
+    typer.echo(
+        f"  task         {loaded.task.id} (version {loaded.task.file.version}, {len(loaded.task.labels)} labels)"
+    )
+    typer.echo(f"  arms         {', '.join(loaded.arms) or 'none'}")
+    typer.echo(f"  mixes        {', '.join(mix.name for mix in loaded.mixes)}")
+    typer.echo(f"  base model   {training.base_model} ({training.method})")
+    typer.echo(f"  runs         {len(loaded.mixes)} mixes x {training.train_seeds} train seeds = {n_cells}")
+    for mix in loaded.mixes:
+        n_updates = loaded.budget(mix)
+        n_examples = n_updates * training.global_batch_size
+        typer.echo(
+            f"  budget       {mix.name}: {n_updates} updates x {training.global_batch_size} examples = {n_examples}"
+        )
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, e.g. runs/*.")],
+    output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,
+) -> None:
+    """Print one leaderboard over several runs; runs that cannot be compared are set apart with the reason."""
+    from harness.reports.leaderboard import leaderboard_across
+    from harness.store import write_text
+
+    csv_text, markdown = leaderboard_across(runs)
+    if output is not None:
+        write_text(output, csv_text)
+    typer.echo(markdown)
+
+
+def _stage_command(name: str, stage: str, text: str) -> None:
+    def command(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        run_dir: RunDir = None,
+        force: Force = False,
+        verbose: Verbose = False,
+    ) -> None:
+        _run(recipe, overrides=overrides, run_dir=run_dir, only=stage, force=force, verbose=verbose)
+
+    app.command(name, help=text)(command)
+
+
+# One command a stage, in the order data flows; each needs the tables of the stages before it.
+_stage_command("cohort", "cohort", "Import gold, split it by patient, describe it.")
+_stage_command("align", "alignment", "Draw personas, visits and mentions.")
+_stage_command("generate", "generation", "Write the synthetic sentences of every arm.")
+_stage_command("annotate", "annotation", "Cut synthetic texts into labelled sentences.")
+_stage_command("mix", "mixes", "Audit and draw the data mixes.")
+_stage_command("train", "training", "Fine-tune the base model on every mix and train seed.")
+_stage_command("score", "scoring", "Score every run and baseline on held-out patients.")
+_stage_command("evaluate", "evaluation", "Metrics by class and subgroup, with intervals and contrasts.")
+_stage_command("report", "reports", "Leaderboard, ablation, report page, W&B record.")
+
+
+def _load(path: Path, overrides: list[str] | None) -> Recipe:
+    from harness.schemas.recipe import load_recipe
+
+    return load_recipe(path, overrides or [])
+
+
+def _run(
+    path: Path,
+    *,
+    overrides: list[str] | None,
+    run_dir: Path | None,
+    force: bool,
+    verbose: bool,
+    until: str = "reports",
+    only: str | None = None,
+) -> None:
+    logs.configure(verbose=verbose)
+    recipe = _load(path, overrides)
+    from harness.pipeline import run_recipe
+
+    folder = (run_dir or Path("runs") / recipe.name).resolve()
+    results = list(run_recipe(recipe, folder, until=until, only=only, force=force))
+    _print_summary(results, folder)
+
+
+def _print_summary(results: list[UnitResult], folder: Path) -> None:
+    typer.echo(
+        f"\n{'stage':<12} {'units':>5} {'skipped':>8} {'seconds':>8} {'peak MB':>8} {'rows out':>9} {'rejected':>9}"
+    )
+    stages = dict.fromkeys(result.unit.stage for result in results)
+    total_seconds = 0.0
+    for stage in stages:
+        those = [result for result in results if result.unit.stage == stage]
+        done = [result.manifest for result in those if not result.skipped]
+        seconds = sum(manifest.seconds for manifest in done)
+        total_seconds += seconds
+        peak = max((manifest.peak_rss_mb for manifest in done), default=0.0)
+        rows_out = sum(result.manifest.counts.rows_out for result in those)
+        rejected = sum(result.manifest.counts.rejected for result in those)
+        typer.echo(
+            f"{stage:<12} {len(those):>5} {len(those) - len(done):>8} {seconds:>8.1f} {peak:>8.0f} {rows_out:>9} "
+            f"{rejected:>9}"
+        )
+    typer.echo(f"{'total':<12} {len(results):>5} {'':>8} {total_seconds:>8.1f}")
+    report = folder / "08_reports" / "report.html"
+    typer.echo(f"\n{'report' if report.is_file() else 'tables'}: {_shown(report if report.is_file() else folder)}")
+
+
+def _shown(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message and exit code 2, never a traceback."""
+    logs.keep_private()
+    try:
+        app(standalone_mode=True)
+    except HarnessError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(USER_MISTAKE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(f"error: {error.filename or 'a file'}: no space left on the disk; free some and run again", err=True)
+        sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to go on", err=True)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
