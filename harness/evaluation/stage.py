@@ -1,0 +1,242 @@
+"""Predictions of every mix in; metrics, contrasts and confusion counts out.
+
+All random draws depend on the recipe's seed, the split and the number of train seeds alone, never on the list of mixes:
+adding a mix changes no other mix's interval.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from harness import seeds
+from harness.errors import DataError, collect_faults
+from harness.evaluation.by_subgroup import Measured, Resampling, Row, gap_rows, measure, metric_rows
+from harness.evaluation.contrasts import adjust, contrast_rows
+from harness.evaluation.panel import OVERALL, MixRuns, Panel, build_panel, subgroup_levels
+from harness.evaluation.predictions import HeldOut, Predicted, check_predictions, held_out_sentences
+from harness.metrics.counts import confusion
+from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
+from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
+from harness.schemas.manifest import Counts
+from harness.schemas.recipe import Evaluation
+from harness.schemas.tables import CONFUSION, CONTRASTS, GOLD, METRICS, PREDICTIONS, TableSpec
+from harness.store import Run, Unit, read_table, write_table
+
+log = logging.getLogger(__name__)
+
+LLM = "llm"
+WITHOUT_CONTRASTS = ("majority",)  # a floor, not a competitor: it learns nothing from a mix but its label shares
+# Thousands of small products: on a busy machine their threads wait for one another (4 ms instead of 0.2 ms each).
+BLAS_THREADS = 1
+BY_SUBGROUP_SPLIT = "test"  # validation is for choosing, so it is looked at overall only
+
+
+@dataclass
+class Tables:
+    """Rows as they come up."""
+
+    metrics: list[Row]
+    contrasts: list[Row]
+    confusion: list[Row]
+
+
+def units(run: Run) -> list[Unit]:
+    """One unit: contrasts need all mixes at once."""
+    settings = {
+        "evaluation": run.recipe.file.evaluation.model_dump(mode="json"),
+        "labels": list(run.task.label_ids),
+        "levels": _declared_levels(run),
+        "mixes": [mix.name for mix in run.recipe.mixes],
+        "learners": {
+            learner: len(paths) for learner, paths in _prediction_paths(run, run.recipe.mixes[0].name).items()
+        },
+        "splits": list(run.recipe.file.scoring.splits),
+    }
+    return [
+        Unit(
+            stage="evaluation",
+            name="",
+            inputs=[run.path("cohort", "gold.parquet"), *_all_paths(run)],
+            settings=settings,
+            seed_path=("evaluation",),
+            work=partial(_work, run),
+            outputs=("metrics.parquet", "contrasts.parquet", "confusion.parquet"),
+        )
+    ]
+
+
+def reference_mix(settings: Evaluation, mixes: Sequence[str]) -> str:
+    """The mix that others are compared with: the recipe's, or the first where the default is not among them."""
+    return settings.reference_mix if settings.reference_mix in mixes else mixes[0]
+
+
+def evaluate(
+    panel: Panel, runs: Mapping[str, Sequence[MixRuns]], *, settings: Evaluation, root_seed: int
+) -> tuple[list[Row], list[Row]]:
+    """METRICS and CONTRASTS rows of one split.
+
+    Args:
+        panel: The split's sentences and slices.
+        runs: Learner to its mixes; all mixes of a learner have the same number of train seeds.
+        settings: What the recipe says of evaluation.
+        root_seed: The recipe's seed.
+    """
+    with threadpool_limits(BLAS_THREADS, user_api="blas"):
+        return _evaluate(panel, runs, settings=settings, root_seed=root_seed)
+
+
+def _evaluate(
+    panel: Panel, runs: Mapping[str, Sequence[MixRuns]], *, settings: Evaluation, root_seed: int
+) -> tuple[list[Row], list[Row]]:
+    metrics: list[Row] = []
+    contrasts: list[Row] = []
+    patients = draw_patients(panel.n_patients, settings.n_bootstrap, rng=_stream(root_seed, "patients", panel.split))
+    swaps = draw_swaps(panel.n_patients, settings.n_bootstrap, rng=_stream(root_seed, "swaps", panel.split))
+    for learner, mixes in runs.items():
+        n_seeds = mixes[0].predicted.shape[0]
+        rng = _stream(root_seed, "train_seeds", str(n_seeds))
+        drawn = Resampling(patients, draw_seeds(n_seeds, settings.n_bootstrap, rng=rng), swaps)
+        by_variable: dict[str, list[Measured]] = {}
+        rows: list[Row] = []
+        reference = reference_mix(settings, [one.mix for one in mixes])
+        for part in panel.slices:
+            measured = measure(panel, part, mixes, drawn=drawn, settings=settings)
+            metrics += metric_rows(measured, panel, learner=learner, confidence=settings.confidence)
+            if learner not in WITHOUT_CONTRASTS:
+                rows += contrast_rows(measured, panel, learner=learner, reference=reference, drawn=drawn,
+                                      confidence=settings.confidence)  # fmt: skip
+            by_variable.setdefault(part.variable, []).append(measured.for_gap())
+        for variable, levels in by_variable.items():
+            if variable != OVERALL:
+                metrics += gap_rows(levels, panel, learner=learner, confidence=settings.confidence)
+        contrasts += adjust(rows)
+    return metrics, contrasts
+
+
+def _work(run: Run, folder: Path) -> Counts:
+    settings = run.recipe.file.evaluation
+    splits = run.recipe.file.scoring.splits
+    gold = read_table(run.path("cohort", "gold.parquet"), GOLD)
+    _check_gold(gold, run)
+    levels = subgroup_levels(gold, settings.subgroups, _declared_levels(run))
+    held_out = held_out_sentences(gold, splits, run.task.label_ids)
+    predictions = _read_predictions(run, held_out)
+    tables = Tables([], [], [])
+    notes: dict[str, Any] = {"n_bootstrap": settings.n_bootstrap, "max_undefined_share": MAX_UNDEFINED_SHARE}
+    for split in splits:
+        in_test = split == BY_SUBGROUP_SPLIT
+        panel = build_panel(gold, split, label_ids=run.task.label_ids, levels=levels if in_test else {})
+        if not panel.sentence_ids:
+            log.warning("evaluation: gold has no %s sentences; leave it out of scoring.splits to silence this", split)
+            continue
+        in_split = np.flatnonzero(np.asarray(held_out.split.to_pylist()) == split)
+        runs = {
+            learner: [_mix_runs(mix, learner, answers, in_split) for mix, answers in by_mix.items()]
+            for learner, by_mix in predictions.items()
+        }
+        metrics, contrasts = evaluate(panel, runs, settings=settings, root_seed=run.seed)
+        tables.metrics += metrics
+        if in_test:
+            tables.contrasts += contrasts
+            tables.confusion += _confusion_rows(panel, runs)
+            notes["sentences_without_level"] = _without_level(panel, levels)
+    return _write(folder, tables, rows_in=len(held_out.sentence_ids) * len(_all_paths(run)), notes=notes)
+
+
+def _write(folder: Path, tables: Tables, *, rows_in: int, notes: dict[str, Any]) -> Counts:
+    written: list[tuple[TableSpec, list[Row]]] = [
+        (METRICS, tables.metrics),
+        (CONTRASTS, tables.contrasts),
+        (CONFUSION, tables.confusion),
+    ]
+    for spec, rows in written:
+        write_table(folder / f"{spec.name}.parquet", rows, spec)
+        notes[f"{spec.name}_rows"] = len(rows)
+    notes["metrics_without_value"] = sum(row["status"] != "ok" for row in tables.metrics)
+    return Counts(rows_in=rows_in, rows_out=sum(len(rows) for _, rows in written), notes=notes)
+
+
+def _prediction_paths(run: Run, mix: str) -> dict[str, list[Path]]:
+    """Learner to the predictions of each of its train seeds."""
+    n_seeds = run.recipe.file.training.train_seeds
+    paths = {LLM: [run.path("scoring", mix, f"seed_{k}", "predictions.parquet") for k in range(n_seeds)]}
+    for learner in run.recipe.file.scoring.baselines:
+        paths[learner] = [run.path("scoring", mix, learner, "predictions.parquet")]
+    return paths
+
+
+def _all_paths(run: Run) -> list[Path]:
+    return [path for mix in run.recipe.mixes for paths in _prediction_paths(run, mix.name).values() for path in paths]
+
+
+def _declared_levels(run: Run) -> dict[str, list[str]]:
+    return {
+        name: list(run.task.file.subgroups[name].levels)
+        for name in run.recipe.file.evaluation.subgroups
+        if name in run.task.file.subgroups
+    }
+
+
+def _read_predictions(run: Run, held_out: HeldOut) -> dict[str, dict[str, list[Predicted]]]:
+    """Learner, mix, train seed; every fault of every file in one error."""
+    found: dict[str, dict[str, list[Predicted]]] = {}
+    with collect_faults(DataError, str(run.path("scoring"))) as faults:
+        for mix in run.recipe.mixes:
+            for learner, paths in _prediction_paths(run, mix.name).items():
+                for path in paths:
+                    where = str(path.relative_to(run.path("scoring")))
+                    answer = check_predictions(read_table(path, PREDICTIONS), held_out, faults, where)
+                    if answer is not None:
+                        found.setdefault(learner, {}).setdefault(mix.name, []).append(answer)
+    return found
+
+
+def _mix_runs(mix: str, learner: str, answers: Sequence[Predicted], rows: NDArray[np.intp]) -> MixRuns:
+    return MixRuns(
+        mix=mix,
+        learner=learner,
+        predicted=np.stack([answer.chosen[rows] for answer in answers]),
+        probability=np.stack([answer.probability[rows] for answer in answers]),
+    )
+
+
+def _check_gold(gold: pa.Table, run: Run) -> None:
+    foreign = sorted(set(gold["label"].unique().to_pylist()) - set(run.task.label_ids))
+    if foreign:
+        place = run.path("cohort", "gold.parquet")
+        raise DataError(f"{place}: found labels {', '.join(foreign)}; the task has {', '.join(run.task.label_ids)}")
+    if BY_SUBGROUP_SPLIT not in gold["split"].unique().to_pylist():
+        raise DataError(f"{run.path('cohort', 'gold.parquet')}: no test sentences, so there is nothing to evaluate on")
+
+
+def _confusion_rows(panel: Panel, runs: Mapping[str, Sequence[MixRuns]]) -> Iterator[Row]:
+    for learner, mixes in runs.items():
+        for one in mixes:
+            for seed, predicted in enumerate(one.predicted):
+                place = {"mix": one.mix, "learner": learner, "train_seed": str(seed), "split": panel.split}
+                cells = confusion(panel.truth, predicted, len(panel.label_ids))
+                for (i, k), n in np.ndenumerate(cells):
+                    names = {"true_label": panel.label_ids[i], "predicted_label": panel.label_ids[k]}
+                    yield place | names | {"n": int(n)}
+
+
+def _without_level(panel: Panel, levels: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Sentences per variable that stand in no slice because gold does not say their level."""
+    return {
+        variable: len(panel.sentence_ids) - sum(part.rows.size for part in panel.slices if part.variable == variable)
+        for variable in levels
+    }
+
+
+def _stream(root_seed: int, *names: str) -> np.random.Generator:
+    return seeds.generator(root_seed, "evaluation", *names)
