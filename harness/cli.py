@@ -78,7 +78,7 @@ def leaderboard(
     output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,
 ) -> None:
     """Print one leaderboard over several runs; runs that cannot be compared are set apart with the reason."""
-    from harness.reports.leaderboard import leaderboard_across
+    from harness.reports.stage import leaderboard_across
     from harness.store import write_text
 
     csv_text, markdown = leaderboard_across(runs)

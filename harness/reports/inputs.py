@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 LLM = "llm"
 MAIN_METRIC = "macro_f1"
 CLASS_METRIC = "f1"
+GAP_METRIC, GAP_LEVEL = "macro_f1_gap", "gap"
 ALL = "all"
 OVERALL = "overall"
 
@@ -40,13 +41,15 @@ class Composition:
 class ArmCounts:
     """How many sentences of an arm were asked for, tried, kept and dropped, and why."""
 
-    n_asked: int
+    n_asked: int | None
+    """None for an arm that was read from a file; so is the next."""
     n_attempts: int | None
+    """Candidates the generator wrote: those kept and those dropped."""
     n_accepted: int
     n_labelled: int
     n_by_label: Mapping[str, int]
     rejected: Mapping[str, int]
-    """Reason to number of dropped candidates or sentences, of generation and annotation together."""
+    """Reason to number of dropped candidates (generation) and sentences (annotation), most frequent first."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,11 @@ class Inputs:
 
     def levels(self, variable: str) -> list[str]:
         """Levels of a subgroup variable that have values: those of the task in its order, then any others."""
-        found = {row["subgroup_level"] for row in self.metrics if row["subgroup_variable"] == variable}
+        found = {
+            row["subgroup_level"]
+            for row in self.metrics
+            if row["subgroup_variable"] == variable and row["metric"] == MAIN_METRIC
+        }
         known = self.recipe.task.file.subgroups.get(variable)
         ordered = [level for level in known.levels if level in found] if known else []
         return ordered + sorted(found - set(ordered) - {ALL})

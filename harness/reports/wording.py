@@ -21,20 +21,31 @@ METRIC_NAMES = {
     "precision": "precision",
     "recall": "recall",
     "auroc": "AUROC",
+    "macro_f1_gap": "gap in macro-F1",
 }
+ARM_KINDS = {
+    (False, False): "unguided: sees the label alone",
+    (True, False): "statistical alignment only",
+    (False, True): "semantic alignment only",
+    (True, True): "DualAlign: statistical and semantic alignment",
+}
+SHORT_KINDS = dict(
+    zip(ARM_KINDS.values(), ("unguided", "statistically aligned", "semantically aligned", "DualAlign"), strict=True)
+)
 SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A value with a true minus sign; a dash where there is none."""
-    return NONE if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+    if value is None:
+        return NONE
+    # adding zero turns a rounded -0.0 into 0.0
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    if value is None:
-        return NONE
     text = number(value, digits)
-    return text if value < 0 or not any(character in "123456789" for character in text) else f"+{text}"
+    return f"+{text}" if value is not None and round(value, digits) > 0 else text
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
@@ -89,12 +100,14 @@ def arm_kind(arm: Arm) -> str:
     """What an arm is in the 2 x 2 of statistical and semantic alignment."""
     if arm.sees is None:
         return "read from a file"
-    persona, trajectory = "persona" in arm.sees, "trajectory" in arm.sees
-    if persona and trajectory:
-        return "DualAlign: statistical and semantic alignment"
-    if persona:
-        return "statistical alignment only"
-    return "semantic alignment only" if trajectory else "unguided: sees the label alone"
+    return ARM_KINDS["persona" in arm.sees, "trajectory" in arm.sees]
+
+
+def mix_words(recipe: Recipe, mix: str) -> str:
+    """What is in a mix, e.g. `gold + DualAlign`."""
+    kinds = {name: SHORT_KINDS.get(arm_kind(arm), name) for name, arm in recipe.arms.items()}
+    parts = [kinds.get(origin, origin) for origin in recipe.mix(mix).origins]
+    return " + ".join(parts)
 
 
 def variable_title(recipe: Recipe, variable: str) -> str:
@@ -119,3 +132,18 @@ def status_words(row: Mapping[str, Any] | None) -> str:
         return ""
     reason = row.get("reason")
     return f"{row['status']}: {reason}" if reason else str(row["status"])
+
+
+PROCEDURES = {"holm": "Holm's procedure", "bh": "the procedure of Benjamini and Hochberg"}
+
+
+def family_words(family: str) -> str:
+    """`holm:macro_f1 overall, llm (2 tests)` as a sentence; other names stay as they are."""
+    procedure, separator, tests = family.partition(":")
+    if not separator or procedure not in PROCEDURES:
+        return family
+    for metric in sorted(METRIC_NAMES, key=len, reverse=True):
+        if tests.startswith(metric):
+            tests = METRIC_NAMES[metric] + tests.removeprefix(metric)
+            break
+    return f"{tests}: adjusted by {PROCEDURES[procedure]}"

@@ -1,0 +1,241 @@
+"""The ablation: what each alignment adds, as Markdown. The 2 x 2 of arms is read off what each arm sees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from harness.reports import wording
+from harness.reports.inputs import CLASS_METRIC, Inputs, Row
+from harness.reports.leaderboard import markdown_table
+from harness.reports.verdict import judge
+from harness.schemas.mix import Mix
+
+Cell = tuple[bool, bool]  # (statistical alignment, semantic alignment)
+CELL_NAMES: dict[Cell, str] = {
+    (False, False): "unguided",
+    (True, False): "statistical alignment only",
+    (False, True): "semantic alignment only",
+    (True, True): "DualAlign (both)",
+}
+
+
+def alignment_cells(inputs: Inputs) -> dict[Cell, str]:
+    """The mix in each cell of the 2 x 2: reference plus one generated arm, else that arm alone."""
+    cells: dict[Cell, str] = {}
+    for mix in sorted(inputs.recipe.mixes, key=lambda mix: inputs.reference not in mix.origins):
+        cell = _cell(inputs, mix)
+        if cell is not None and mix.name != inputs.reference:
+            cells.setdefault(cell, mix.name)
+    return cells
+
+
+def _cell(inputs: Inputs, mix: Mix) -> Cell | None:
+    arms = [inputs.recipe.arms[origin] for origin in mix.origins if origin in inputs.recipe.arms]
+    if len(arms) != 1 or arms[0].sees is None:
+        return None
+    return "persona" in arms[0].sees, "trajectory" in arms[0].sees
+
+
+def ablation_markdown(inputs: Inputs) -> str:
+    recipe = inputs.recipe
+    lines = [f"# What each alignment adds: `{recipe.name}`", ""]
+    if recipe.task.file.caution:
+        lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
+    lines += [
+        f"Every difference is in macro-F1 (F1 of a class) on the {wording.SPLIT_NAMES[inputs.split]} split, "
+        f"mix minus `{inputs.reference}`, paired over the same patients, with {wording.confidence(recipe)} intervals. "
+        "`insufficient` and `undefined` are not zero: there is no value.",
+        "",
+    ]
+    for learner in inputs.learners:
+        if learner != "majority":
+            lines += _learner_part(inputs, learner)
+    lines += ["## Sentences asked for, kept and dropped", "", arms_table(inputs), ""]
+    lines += ["## Audit of the mixes", "", audit_table(inputs), ""]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def _learner_part(inputs: Inputs, learner: str) -> list[str]:
+    lines = [f"## {wording.learner_name(inputs.recipe, learner)}", "", overall_table(inputs, learner), ""]
+    square = two_by_two(inputs, learner)
+    if square:
+        lines += ["### The 2 x 2 of alignments", "", square, ""]
+    lines += ["### By class (F1)", "", class_table(inputs, learner), ""]
+    for variable in inputs.subgroup_variables:
+        title = wording.variable_title(inputs.recipe, variable)
+        lines += [
+            f"### By {title[:1].lower()}{title[1:]} (macro-F1)",
+            "",
+            subgroup_table(inputs, learner, variable),
+            "",
+        ]
+    return lines
+
+
+def difference_words(row: Row | None) -> str:
+    """`+0.031 [-0.010, +0.072], p = 0.120`, or why there is no value."""
+    if row is None or row["status"] != "ok" or row["difference"] is None:
+        return wording.status_words(row) or "undefined"
+    bounds = wording.interval(row["ci_low"], row["ci_high"])
+    tested = f", {wording.p_equals(row['p_adjusted'])}" if row["p_adjusted"] is not None else ""
+    return f"{wording.signed(row['difference'])} {bounds}{tested}".replace(" ,", ",")
+
+
+def value_words(row: Row | None) -> str:
+    if row is None or row["status"] != "ok" or row["value"] is None:
+        return wording.status_words(row) or "undefined"
+    return f"{wording.number(row['value'])} {wording.interval(row['ci_low'], row['ci_high'])}".strip()
+
+
+def overall_table(inputs: Inputs, learner: str) -> str:
+    cells = {mix: CELL_NAMES[cell] for cell, mix in alignment_cells(inputs).items()}
+    rows = [[f"`{inputs.reference}`", "reference", value_words(inputs.metric(inputs.reference, learner)), "", ""]]
+    rows += [
+        [
+            f"`{mix}`",
+            cells.get(mix, ", ".join(inputs.recipe.mix(mix).origins)),
+            value_words(inputs.metric(mix, learner)),
+            difference_words(inputs.contrast(mix, learner)),
+            judge(inputs, mix, learner).kind,
+        ]
+        for mix in inputs.other_mixes
+    ]
+    head = ("mix", "what is added", "macro-F1", f"difference to {inputs.reference}", "verdict")
+    return markdown_table(head, rows, right_from=2)
+
+
+def two_by_two(inputs: Inputs, learner: str) -> str:
+    """Macro-F1 in the four cells, and what each alignment adds; empty unless all four mixes are there.
+
+    Main effects are means of the two simple differences, and the interaction is their difference. They are plain
+    arithmetic on point estimates: their uncertainty is not estimated, and the text says so.
+    """
+    cells = alignment_cells(inputs)
+    values: dict[Cell, float] = {}
+    for cell, mix in cells.items():
+        row = inputs.metric(mix, learner)
+        if row is not None and row["status"] == "ok" and row["value"] is not None:
+            values[cell] = row["value"]
+    if len(values) < len(CELL_NAMES):
+        return ""
+    table = markdown_table(
+        ("", "without semantic alignment", "with semantic alignment", "semantic alignment adds"),
+        [
+            [
+                f"{'with' if persona else 'without'} statistical alignment",
+                _cell_words(inputs, cells, learner, (persona, False)),
+                _cell_words(inputs, cells, learner, (persona, True)),
+                wording.signed(values[persona, True] - values[persona, False]),
+            ]
+            for persona in (False, True)
+        ]
+        + [
+            [
+                "statistical alignment adds",
+                wording.signed(values[True, False] - values[False, False]),
+                wording.signed(values[True, True] - values[False, True]),
+                "",
+            ]
+        ],
+    )
+    effects = factorial_effects(values)
+    return table + (
+        f"\nMean effect of statistical alignment {wording.signed(effects['statistical'])}, of semantic alignment "
+        f"{wording.signed(effects['semantic'])}; interaction {wording.signed(effects['interaction'])} (how much more "
+        "semantic alignment adds where statistical alignment is there). Point estimates without intervals.\n"
+    )
+
+
+def factorial_effects(values: Mapping[Cell, float]) -> dict[str, float]:
+    """Main effects and interaction of a full 2 x 2.
+
+    Source: Montgomery, Design and Analysis of Experiments, 8th ed. (2012), section 6.2; the interaction is given as the
+    difference of the two simple effects (twice Montgomery's contrast), because that is how readers say it.
+    """
+    statistical = [values[True, semantic] - values[False, semantic] for semantic in (False, True)]
+    semantic = [values[persona, True] - values[persona, False] for persona in (False, True)]
+    return {
+        "statistical": sum(statistical) / 2,
+        "semantic": sum(semantic) / 2,
+        "interaction": semantic[1] - semantic[0],
+    }
+
+
+def _cell_words(inputs: Inputs, cells: Mapping[Cell, str], learner: str, cell: Cell) -> str:
+    return f"{value_words(inputs.metric(cells[cell], learner))} (`{cells[cell]}`)"
+
+
+def class_table(inputs: Inputs, learner: str) -> str:
+    rows = []
+    for label in inputs.recipe.task.labels:
+        reference = inputs.metric(inputs.reference, learner, metric=CLASS_METRIC, label=label.id)
+        differences = [
+            difference_words(inputs.contrast(mix, learner, metric=CLASS_METRIC, label=label.id))
+            for mix in inputs.other_mixes
+        ]
+        n = wording.count(reference["n_positive"]) if reference else wording.NONE
+        rows.append([label.name, n, value_words(reference), *differences])
+    return markdown_table(("class", "sentences", f"`{inputs.reference}`", *_difference_heads(inputs)), rows)
+
+
+def subgroup_table(inputs: Inputs, learner: str, variable: str) -> str:
+    rows = []
+    for level in inputs.levels(variable):
+        reference = inputs.metric(inputs.reference, learner, variable=variable, level=level)
+        differences = [
+            difference_words(inputs.contrast(mix, learner, variable=variable, level=level))
+            for mix in inputs.other_mixes
+        ]
+        n = f"{wording.count(reference['n'])} / {wording.count(reference['n_patients'])}" if reference else wording.NONE
+        rows.append([wording.level_title(inputs.recipe, variable, level), n, value_words(reference), *differences])
+    head = ("level", "sentences / patients", f"`{inputs.reference}`", *_difference_heads(inputs))
+    return markdown_table(head, rows)
+
+
+def _difference_heads(inputs: Inputs) -> list[str]:
+    return [f"`{mix}` minus `{inputs.reference}`" for mix in inputs.other_mixes]
+
+
+def arms_table(inputs: Inputs) -> str:
+    rows = []
+    for name, counts in inputs.arms.items():
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.rejected.items()) or "none"
+        rows.append(
+            [
+                f"`{name}`",
+                wording.arm_kind(inputs.recipe.arms[name]),
+                wording.count(counts.n_asked),
+                wording.count(counts.n_attempts),
+                wording.count(counts.n_accepted),
+                acceptance_words(counts.n_accepted, counts.n_attempts),
+                wording.count(counts.n_labelled),
+                reasons,
+            ]
+        )
+    head = (
+        "arm",
+        "what it is",
+        "asked for",
+        "candidates tried",
+        "kept",
+        "acceptance",
+        "labelled",
+        "dropped, by reason",
+    )
+    return markdown_table(head, rows, right_from=2)
+
+
+def acceptance_words(n_accepted: int, n_attempts: int | None) -> str:
+    """Kept texts per candidate tried; a dash where no candidate was counted."""
+    return wording.NONE if not n_attempts else f"{n_accepted / n_attempts:.0%}"
+
+
+def audit_table(inputs: Inputs) -> str:
+    rows = [
+        [f"`{mix}`", row["check"].replace("_", " "), row["origin"], row["against"], wording.count(row["n_checked"]),
+         wording.count(row["n_found"]), wording.count(row["n_removed"])]
+        for mix, found in inputs.audit.items()
+        for row in found
+    ]  # fmt: skip
+    return markdown_table(("mix", "check", "in", "against", "checked", "found", "removed"), rows, right_from=4)

@@ -1,0 +1,125 @@
+"""`report.html`: one page that opens from a disk without a network, for a reader who was not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from harness.reports import leaderboard, sections, wording
+from harness.reports.inputs import Inputs
+from harness.reports.leaderboard import LeaderboardRow
+from harness.reports.verdict import SIGNIFICANCE, verdict
+from harness.schemas.recipe import Recipe
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def report_page(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
+    """The whole page as text.
+
+    Args:
+        inputs: The tables of the run.
+        rows: The leaderboard, in the order in which it is shown.
+    """
+    return environment().get_template("report.html.jinja").render(**context(inputs, rows))
+
+
+def environment() -> Environment:
+    """Templates escape what they show and stop at a value they do not know."""
+    found = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(
+        number=wording.number,
+        count=wording.count,
+        seconds=wording.seconds,
+        p_value=wording.p_value,
+        signed=wording.signed,
+    )
+    found.globals.update(interval=wording.interval, dash=wording.NONE)
+    return found
+
+
+def context(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
+    recipe = inputs.recipe
+    matrices = {learner: sections.confusion_matrices(inputs, learner) for learner in inputs.learners}
+    return {
+        "recipe": recipe,
+        "task": recipe.task.file,
+        "confidence": wording.confidence(recipe),
+        "split": wording.SPLIT_NAMES[inputs.split],
+        "reference": inputs.reference,
+        "mixes": inputs.mixes,
+        "labels": recipe.task.labels,
+        "verdict": verdict(inputs),
+        "leaderboard": [
+            {
+                "row": row,
+                "mix": mix,
+                "mix_index": inputs.mixes.index(row.mix),
+                "worst": _worst_words(recipe, row),
+                "made_of": wording.mix_words(recipe, row.mix),
+            }
+            for row, mix in leaderboard.collapse_majority(rows)
+        ],
+        "leaderboard_download": sections.Download(
+            "leaderboard.csv", sections.data_uri(leaderboard.CSV_COLUMNS, [vars(row) for row in rows])
+        ),
+        "equal": leaderboard.EQUAL,
+        "forests": [sections.forests(inputs, learner) for learner in inputs.learners if learner != "majority"],
+        "confusion_sections": [
+            {
+                "name": wording.learner_name(recipe, learner),
+                "is_main": learner == "llm",
+                "matrices": found,
+                "download": sections.confusion_download(inputs, learner, found),
+            }
+            for learner, found in matrices.items()
+            if found and learner != "majority"
+        ],
+        "loss": sections.loss_section(inputs),
+        "arms": sections.arm_section(inputs),
+        "data": sections.data_section(inputs),
+        "composition": inputs.composition,
+        "updates": {mix: leaderboard.n_updates(inputs, mix) for mix in inputs.mixes},
+        "cost": sections.cost_section(inputs),
+        "token_tolerance": leaderboard.TOKEN_TOLERANCE,
+        "significance": SIGNIFICANCE,
+        "families": [
+            wording.family_words(family)
+            for family in sorted({row["family"] for row in inputs.contrasts if row["family"]})
+        ],
+        "versions": {name: version for manifest in inputs.manifests for name, version in manifest.versions.items()},
+        "git_commit": inputs.git_commit,
+        "input_sha256": inputs.input_sha256,
+        "test_set_sha256": inputs.test_set_sha256,
+        "recipe_yaml": recipe_yaml(recipe),
+        "started": min((manifest.started for manifest in inputs.manifests), default=""),
+        "base_model": wording.base_model_name(recipe),
+    }
+
+
+def _worst_words(recipe: Recipe, row: LeaderboardRow) -> str:
+    if row.worst_subgroup_variable is None or row.worst_subgroup_level is None:
+        return ""
+    return wording.level_title(recipe, row.worst_subgroup_variable, row.worst_subgroup_level)
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The resolved recipe with every default filled in; files are named without their folders."""
+    content = recipe.file.model_dump(mode="json")
+    content["name"] = recipe.name
+    content["training"]["base_model"] = wording.base_model_name(recipe)
+    for holder in (content["gold"], *content["arms"].values()):
+        if holder["path"] is not None:
+            holder["path"] = PurePath(holder["path"]).name
+    content["mixes"] = [mix.model_dump(mode="json", exclude_none=True) for mix in recipe.mixes]
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,315 @@
+"""What each section of the report page shows: plain values for the templates, and the rows behind each download."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from harness.reports import plots, wording
+from harness.reports.ablation import acceptance_words
+from harness.reports.inputs import ALL, CLASS_METRIC, GAP_LEVEL, GAP_METRIC, LLM, OVERALL, Inputs, Row
+from harness.reports.leaderboard import to_csv
+from harness.schemas.recipe import SPLITS
+
+CONFUSION_COLUMNS = ("mix", "learner", "true_label", "predicted_label", "n", "row_share")
+N_SHORT_HASH = 12
+
+
+def data_uri(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV as a link that needs no server."""
+    return "data:text/csv;charset=utf-8," + quote(to_csv(columns, rows))
+
+
+@dataclass(frozen=True)
+class Download:
+    name: str
+    uri: str
+
+
+def download(name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Download:
+    return Download(name=f"{name}.csv", uri=data_uri(columns, rows))
+
+
+# -- forest plots ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    mix: str
+    mix_index: int
+    value: float | None
+    low: float | None
+    high: float | None
+    words: str
+    """Value and interval, or why there is none."""
+    figure: str = ""
+    bounds: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ForestGroup:
+    title: str
+    note: str
+    rows: tuple[ForestRow, ...]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """One forest plot, drawn as a table with a small SVG in each row."""
+
+    caption: str
+    is_difference: bool
+    axis: plots.Axis
+    groups: tuple[ForestGroup, ...]
+    download: Download
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A group of a forest: where its rows are found in metrics and contrasts."""
+
+    title: str
+    where: Mapping[str, str]
+
+
+METRIC_COLUMNS = ("mix", "learner", "metric", "class", "subgroup_variable", "subgroup_level", "value", "ci_low",
+                  "ci_high", "n", "n_positive", "n_patients", "status", "reason")  # fmt: skip
+CONTRAST_COLUMNS = ("mix_a", "mix_b", "learner", "metric", "class", "subgroup_variable", "subgroup_level", "difference",
+                    "ci_low", "ci_high", "p_value", "p_adjusted", "family", "n_patients", "n_train_seeds", "status",
+                    "reason")  # fmt: skip
+STATISTICS_COLUMNS = ("split", "variable", "level", "label", "n_sentences", "n_patients")
+AUDIT_COLUMNS = ("mix", "check", "origin", "against", "n_checked", "n_found", "n_removed")
+
+
+def class_slots(inputs: Inputs) -> list[Slot]:
+    return [Slot(label.name, {"metric": CLASS_METRIC, "label": label.id}) for label in inputs.recipe.task.labels]
+
+
+def subgroup_slots(inputs: Inputs, variable: str) -> list[Slot]:
+    return [
+        Slot(wording.level_title(inputs.recipe, variable, level), {"variable": variable, "level": level})
+        for level in inputs.levels(variable)
+    ]
+
+
+def gap_slots(inputs: Inputs, variable: str) -> list[Slot]:
+    """The gap between the best and the worst level of a variable, where evaluation wrote one."""
+    where = {"metric": GAP_METRIC, "variable": variable, "level": GAP_LEVEL}
+    any_gap = any(inputs.metric(mix, LLM, **where) for mix in inputs.mixes)
+    return [Slot("Gap: best level minus worst (drawn from 0 on)", where)] if any_gap else []
+
+
+def value_forest(inputs: Inputs, learner: str, slots: Sequence[Slot], *, name: str, caption: str) -> Forest:
+    """Scores of every mix in every slot, on an axis from 0 to 1."""
+    groups, used = [], []
+    for slot in slots:
+        rows = [(mix, inputs.metric(mix, learner, **slot.where)) for mix in inputs.mixes]
+        used += [row for _, row in rows if row is not None]
+        shown = tuple(_forest_row(inputs, mix, row, "value") for mix, row in rows)
+        groups.append(ForestGroup(slot.title, _size_note([row for _, row in rows if row], slot), shown))
+    return Forest(caption, False, plots.share_axis(), tuple(groups), download(name, METRIC_COLUMNS, used))
+
+
+def difference_forest(inputs: Inputs, learner: str, slots: Sequence[Slot], *, name: str, caption: str) -> Forest:
+    """Differences of every other mix to the reference mix in every slot, on an axis that is symmetric about zero."""
+    groups, used = [], []
+    for slot in slots:
+        rows = [(mix, inputs.contrast(mix, learner, **slot.where)) for mix in inputs.other_mixes]
+        used += [row for _, row in rows if row is not None]
+        sizes = [row for mix in inputs.mixes if (row := inputs.metric(mix, learner, **slot.where))]
+        shown = tuple(_forest_row(inputs, mix, row, "difference") for mix, row in rows)
+        groups.append(ForestGroup(slot.title, _size_note(sizes, slot), shown))
+    bounds = [bound for group in groups for row in group.rows for bound in (row.value, row.low, row.high)
+              if bound is not None]  # fmt: skip
+    return Forest(caption, True, plots.difference_axis(bounds), tuple(groups), download(name, CONTRAST_COLUMNS, used))
+
+
+def _forest_row(inputs: Inputs, mix: str, row: Row | None, column: str) -> ForestRow:
+    index = inputs.mixes.index(mix)
+    if row is None or row["status"] != "ok" or row[column] is None:
+        return ForestRow(mix, index, None, None, None, wording.status_words(row) or "undefined")
+    say: Callable[[float | None], str] = wording.signed if column == "difference" else wording.number
+    figure, bounds = say(row[column]), wording.interval(row["ci_low"], row["ci_high"])
+    p = row.get("p_adjusted")
+    remarks = [f"adjusted {wording.p_equals(p)}" if p is not None else "", row["reason"] or ""]
+    detail = "; ".join(remark for remark in remarks if remark)
+    words = f"{figure} {bounds}".strip()
+    return ForestRow(mix, index, row[column], row["ci_low"], row["ci_high"], words, figure, bounds, detail)
+
+
+def _size_note(rows: Sequence[Row], slot: Slot) -> str:
+    """How much a group rests on: positives for a class, sentences for a level; and patients."""
+    if not rows:
+        return ""
+    n = rows[0]["n_positive"] if "label" in slot.where else rows[0]["n"]
+    patients = rows[0]["n_patients"]
+    return f"{wording.count(n)} sentence{'s' if n != 1 else ''}, {patients} patient{'s' if patients != 1 else ''}"
+
+
+# -- confusion -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    mix: str
+    n_seeds: int
+    rows: tuple[tuple[str, int, tuple[tuple[int, float | None], ...]], ...]
+    """True label, its total, and per predicted label the count and its share of the row (None in an empty row)."""
+
+
+def confusion_matrices(inputs: Inputs, learner: str) -> list[ConfusionMatrix]:
+    """Counts summed over train seeds, one matrix per mix; mixes without counts are left out."""
+    labels = inputs.recipe.task.label_ids
+    matrices = []
+    for mix in inputs.mixes:
+        found = [row for row in inputs.confusion if row["mix"] == mix and row["learner"] == learner]
+        per_seed = [row for row in found if row["train_seed"] != ALL] or found
+        if not per_seed:
+            continue
+        counts: dict[tuple[str, str], int] = defaultdict(int)
+        for row in per_seed:
+            counts[row["true_label"], row["predicted_label"]] += row["n"]
+        rows = []
+        for true in labels:
+            line = [counts[true, predicted] for predicted in labels]
+            total = sum(line)
+            rows.append((true, total, tuple((n, n / total if total else None) for n in line)))
+        matrices.append(ConfusionMatrix(mix, len({row["train_seed"] for row in per_seed}), tuple(rows)))
+    return matrices
+
+
+def confusion_download(inputs: Inputs, learner: str, matrices: Sequence[ConfusionMatrix]) -> Download:
+    labels = inputs.recipe.task.label_ids
+    rows = [
+        dict(zip(CONFUSION_COLUMNS, (matrix.mix, learner, true, predicted, n, share), strict=True))
+        for matrix in matrices
+        for true, _, line in matrix.rows
+        for predicted, (n, share) in zip(labels, line, strict=True)
+    ]
+    return download(f"confusion_{learner}", CONFUSION_COLUMNS, rows)
+
+
+# -- training, arms, data, cost --------------------------------------------------------------------
+
+
+def loss_section(inputs: Inputs) -> dict[str, Any]:
+    panels = plots.loss_panels(
+        [(curve.mix, curve.seed, curve.steps, curve.losses) for curve in inputs.curves], inputs.mixes
+    )
+    columns = ("mix", "train_seed", "step", "loss", "learning_rate", "tokens")
+    rows = [
+        dict(zip(columns, (curve.mix, curve.seed, *point), strict=True))
+        for curve in inputs.curves
+        for point in zip(curve.steps, curve.losses, curve.learning_rates, curve.tokens, strict=True)
+    ]
+    return {"panels": panels, "download": download("loss", columns, rows)}
+
+
+def arm_section(inputs: Inputs) -> dict[str, Any]:
+    arms = []
+    for name, counts in inputs.arms.items():
+        arm = inputs.recipe.arms[name]
+        arms.append(
+            {
+                "name": name,
+                "kind": wording.arm_kind(arm),
+                "counts": counts,
+                "acceptance": acceptance_words(counts.n_accepted, counts.n_attempts),
+                "samples": [
+                    {"text": row["text"], "label": wording.label_name(inputs.recipe, row["label"])}
+                    for row in inputs.samples.get(name, ())
+                ],
+                "labels": [(label.name, counts.n_by_label.get(label.id, 0)) for label in inputs.recipe.task.labels],
+            }
+        )
+    reasons = [
+        {"arm": name, "reason": reason, "n": n}
+        for name, counts in inputs.arms.items()
+        for reason, n in counts.rejected.items()
+    ]
+    return {"arms": arms, "download": download("rejected", ("arm", "reason", "n"), reasons)}
+
+
+def data_section(inputs: Inputs) -> dict[str, Any]:
+    """Gold by split and label, what each mix is made of, and its audit."""
+    statistics = inputs.gold_statistics
+    overall = [row for row in statistics if row["variable"] == OVERALL]
+    by_split: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in overall:
+        by_split[row["split"]][row["label"]] = row
+    gold = [
+        {"split": wording.SPLIT_NAMES.get(split, "together"), "total": labels.get(ALL),
+         "cells": [labels.get(label.id) for label in inputs.recipe.task.labels]}
+        for split in (*SPLITS, ALL) if (labels := by_split.get(split))
+    ]  # fmt: skip
+    audit = [{"mix": mix, **row} for mix, rows in inputs.audit.items() for row in rows]
+    return {
+        "gold": gold,
+        "gold_download": download("gold_statistics", STATISTICS_COLUMNS, statistics),
+        "audit": audit,
+        "audit_download": download("audit", AUDIT_COLUMNS, audit),
+    }  # fmt: skip
+
+
+def cost_section(inputs: Inputs) -> dict[str, Any]:
+    """Seconds and peak memory of each stage, and of each unit below it."""
+    stages: dict[str, dict[str, Any]] = {}
+    for manifest in inputs.manifests:
+        stage = stages.setdefault(manifest.stage, {"name": manifest.stage, "n_units": 0, "seconds": 0.0, "peak": 0.0,
+                                                   "rows_out": 0, "rejected": 0})  # fmt: skip
+        stage["n_units"] += 1
+        stage["seconds"] += manifest.seconds
+        stage["peak"] = max(stage["peak"], manifest.peak_rss_mb)
+        stage["rows_out"] += manifest.counts.rows_out
+        stage["rejected"] += manifest.counts.rejected
+    columns = ("stage", "unit", "rows_in", "rows_out", "rejected", "seconds", "peak_rss_mb", "seed_path", "fingerprint",
+               "started")  # fmt: skip
+    units = [
+        {**manifest.model_dump(include={"stage", "unit", "seconds", "peak_rss_mb", "fingerprint", "started"}),
+         **manifest.counts.model_dump(include={"rows_in", "rows_out", "rejected"}),
+         "seed_path": "/".join((str(manifest.root_seed), *manifest.seed_path))}
+        for manifest in inputs.manifests
+    ]  # fmt: skip
+    return {
+        "stages": list(stages.values()),
+        "units": units,
+        "total_seconds": sum(manifest.seconds for manifest in inputs.manifests),
+        "peak": max((manifest.peak_rss_mb for manifest in inputs.manifests), default=0.0),
+        "download": download("cost", columns, units),
+    }
+
+
+def forests(inputs: Inputs, learner: str) -> dict[str, Any]:
+    """Forest plots of one learner: by class, and by each subgroup variable."""
+    name = wording.learner_name(inputs.recipe, learner)
+    slots = class_slots(inputs)
+    by_class = {
+        "difference": difference_forest(inputs, learner, slots, name=f"class_difference_{learner}",
+                                        caption=f"Difference in F1 to {inputs.reference}, by class"),
+        "value": value_forest(inputs, learner, slots, name=f"class_f1_{learner}", caption="F1 of every mix, by class"),
+    }  # fmt: skip
+    by_subgroup = []
+    for variable in inputs.subgroup_variables:
+        title = wording.variable_title(inputs.recipe, variable)
+        slots = subgroup_slots(inputs, variable)
+        by_subgroup.append(
+            {
+                "title": title,
+                "difference": difference_forest(inputs, learner, slots, name=f"{variable}_difference_{learner}",
+                                                caption=f"Difference in macro-F1 to {inputs.reference}"),
+                "value": value_forest(inputs, learner, [*slots, *gap_slots(inputs, variable)],
+                                      name=f"{variable}_macro_f1_{learner}",
+                                      caption="Macro-F1 of every mix"),
+            }
+        )  # fmt: skip
+    return {
+        "learner": learner,
+        "name": name,
+        "is_main": learner == LLM,
+        "by_class": by_class,
+        "by_subgroup": by_subgroup,
+    }

@@ -1,0 +1,174 @@
+"""The verdict: what the numbers allow one to say, in two plain sentences, and no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.reports import wording
+from harness.reports.inputs import LLM, Inputs, Row
+from harness.reports.leaderboard import EQUAL, budget_words
+
+SIGNIFICANCE = 0.05  # the level at which the family of comparisons is controlled; the field's convention
+Kind = Literal["better", "worse", "no evidence", "too small", "not computed"]
+
+
+@dataclass(frozen=True)
+class MixVerdict:
+    """One mix against the reference mix."""
+
+    mix: str
+    kind: Kind
+    words: str
+    """What can be said, as the end of "gold_dualalign: ..."."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    kind: Kind
+    """Of the main mix; colours the box."""
+    sentences: tuple[str, str]
+    mixes: tuple[MixVerdict, ...]
+    remarks: tuple[str, ...]
+    """What a reader must know beside the verdict: one seed, unequal budgets, the test that was used."""
+
+
+def judge(inputs: Inputs, mix: str, learner: str = LLM) -> MixVerdict:
+    """Read one contrast (macro-F1, overall) as a verdict."""
+    row = inputs.contrast(mix, learner)
+    if row is None:
+        return MixVerdict(mix, "not computed", "not been compared")
+    if row["status"] != "ok" or row["difference"] is None or row["ci_low"] is None or row["ci_high"] is None:
+        return MixVerdict(mix, "too small", f"too small to tell ({row['reason'] or row['status']})")
+    level = wording.confidence(inputs.recipe)
+    bounds = f"{wording.signed(row['ci_low'])} to {wording.signed(row['ci_high'])}"
+    p = row["p_adjusted"]
+    if p is not None and p < SIGNIFICANCE and row["difference"] != 0:
+        kind: Kind = "better" if row["difference"] > 0 else "worse"
+        size = wording.number(abs(row["difference"]))
+        words = f"{kind} by {size} ({level} interval {bounds}, adjusted {wording.p_equals(p)})"
+        return MixVerdict(mix, kind, words)
+    tested = f"adjusted {wording.p_equals(p)}" if p is not None else "no test"
+    words = (
+        f"no evidence of a difference: {wording.signed(row['difference'])}, and the {level} interval runs from "
+        f"{bounds} ({tested})"
+    )
+    return MixVerdict(mix, "no evidence", words)
+
+
+def main_mix(inputs: Inputs) -> str | None:
+    """The mix the verdict is about: the one whose arms see most (DualAlign where there is one), then the last named."""
+    best: tuple[int, int] | None = None
+    chosen: str | None = None
+    for position, mix in enumerate(inputs.recipe.mixes):
+        if mix.name == inputs.reference:
+            continue
+        seen = {sight for origin in mix.origins if origin in inputs.recipe.arms
+                for sight in inputs.recipe.arms[origin].sees or ()}  # fmt: skip
+        has_reference = inputs.reference in mix.origins
+        rank = (2 * len(seen) + has_reference, position)
+        if best is None or rank > best:
+            best, chosen = rank, mix.name
+    return chosen
+
+
+def verdict(inputs: Inputs) -> Verdict:
+    """Two sentences: the mixes against the reference, and the fine-tuned model against the baselines."""
+    main = main_mix(inputs)
+    judged = tuple(judge(inputs, mix) for mix in inputs.other_mixes)
+    ordered = sorted(judged, key=lambda one: one.mix != main)
+    kind = ordered[0].kind if ordered else "not computed"
+    return Verdict(
+        kind=kind,
+        sentences=(_first(inputs, ordered), _second(inputs, main or inputs.reference)),
+        mixes=judged,
+        remarks=tuple(_remarks(inputs)),
+    )
+
+
+VERBS: dict[Kind, str] = {
+    "better": "is",
+    "worse": "is",
+    "no evidence": "shows",
+    "too small": "is",
+    "not computed": "has",
+}
+COUNTED: dict[Kind, str] = {
+    "better": "better",
+    "worse": "worse",
+    "no evidence": "without evidence of a difference",
+    "too small": "too small to tell",
+    "not computed": "not compared",
+}
+
+
+def _first(inputs: Inputs, ordered: Sequence[MixVerdict]) -> str:
+    if not ordered:
+        return f"Only {inputs.reference} was trained on, so there is nothing to compare it with."
+    opening = (
+        f"Macro-F1 of the fine-tuned {wording.base_model_name(inputs.recipe)} on the "
+        f"{wording.SPLIT_NAMES[inputs.split]} patients, against training on {inputs.reference}: "
+    )
+    clauses = [f"{one.mix} {VERBS[one.kind]} {one.words}" for one in ordered[:2]]
+    rest = ordered[2:]
+    if rest:
+        counts = {kind: sum(one.kind == kind for one in rest) for kind in COUNTED}
+        listed = ", ".join(f"{n} {COUNTED[kind]}" for kind, n in counts.items() if n)
+        clauses.append(f"among the other mixes ({len(rest)}): {listed}")
+    return opening + "; ".join(clauses) + "."
+
+
+def _second(inputs: Inputs, mix: str) -> str:
+    own = inputs.metric(mix, LLM)
+    name = f"the fine-tuned {wording.base_model_name(inputs.recipe)}"
+    if own is None or not _has_value(own):
+        return f"The score of {name} on {mix} is missing ({wording.status_words(own)})."
+    baselines = {"tfidf": "TF-IDF with logistic regression on the same mix", "majority": "the majority class"}
+    scored = {what: row for learner, what in baselines.items() if _has_value(row := inputs.metric(mix, learner))}
+    reached = f"Trained on {mix}, {name} reaches {wording.number(own['value'])}"
+    if not scored:
+        return f"{reached}; no baseline was scored beside it."
+    parts = [f"{_beside(own, row)} {what} at {wording.number(row['value'])}" for what, row in scored.items() if row]
+    return f"{reached}, {' and '.join(parts)}."
+
+
+def _has_value(row: Row | None) -> bool:
+    return row is not None and row["status"] == "ok" and row["value"] is not None
+
+
+def _beside(own: Row, other: Row) -> str:
+    """Above, below or level with; and whether the two intervals share a value."""
+    gap = round(own["value"], 3) - round(other["value"], 3)
+    if gap == 0:
+        return "level with"
+    word = "above" if gap > 0 else "below"
+    bounds = (own["ci_low"], own["ci_high"], other["ci_low"], other["ci_high"])
+    if None in bounds or own["ci_low"] > other["ci_high"] or other["ci_low"] > own["ci_high"]:
+        return word
+    return f"{word} (with overlapping intervals)"
+
+
+def _remarks(inputs: Inputs) -> list[str]:
+    remarks = []
+    seeds = {len(inputs.train_seeds(mix, LLM)) for mix in inputs.mixes}
+    if seeds <= {0, 1}:
+        remarks.append("One train seed per mix: how much a second training would differ is in none of these intervals.")
+    remarks += [
+        f"{mix}: {words}." for mix in inputs.other_mixes if (words := budget_words(inputs, mix)) not in ("", EQUAL)
+    ]
+    if "tfidf" in inputs.learners:
+        remarks += _tfidf_remark(inputs)
+    remarks.append("Models are compared with the baselines by their intervals only; no test was made between learners.")
+    return remarks
+
+
+def _tfidf_remark(inputs: Inputs) -> list[str]:
+    """What the same mixes do for the baseline: a gain that shows in one learner only says something."""
+    said = []
+    for mix in inputs.other_mixes:
+        row, kind = inputs.contrast(mix, "tfidf"), judge(inputs, mix, "tfidf").kind
+        if row is not None:
+            said.append(f"{mix} {wording.signed(row['difference'])} ({COUNTED[kind]})")
+    learner = wording.learner_name(inputs.recipe, "tfidf")
+    return [f"Against {inputs.reference} when {learner} learns the same mixes: {', '.join(said)}."] if said else []

@@ -1,0 +1,97 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.reports import stage
+from harness.reports.inputs import Inputs
+from harness.reports.verdict import judge, main_mix, verdict
+from harness.store import Run
+
+
+def with_contrast(inputs: Inputs, mix: str, **changes: Any) -> Inputs:
+    """The same run with another overall macro-F1 contrast of one mix (fine-tuned model)."""
+    rows = [
+        {**row, **changes}
+        if (row["mix_a"], row["learner"], row["metric"], row["subgroup_variable"])
+        == (mix, "llm", "macro_f1", "overall")
+        else row
+        for row in inputs.contrasts
+    ]
+    return replace(inputs, contrasts=rows)
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "kind"),
+    [(0.08, 0.049, "better"), (-0.08, 0.049, "worse"), (0.08, 0.05, "no evidence"), (0.08, None, "no evidence")],
+)
+def test_only_a_small_adjusted_p_makes_a_mix_better_or_worse(
+    inputs: Inputs, difference: float, p: float | None, kind: str
+) -> None:
+    changed = with_contrast(
+        inputs,
+        "gold_dualalign",
+        difference=difference,
+        ci_low=difference - 0.05,
+        ci_high=difference + 0.05,
+        p_adjusted=p,
+    )
+    assert judge(changed, "gold_dualalign").kind == kind
+
+
+def test_no_evidence_names_the_interval_in_full(inputs: Inputs) -> None:
+    changed = with_contrast(inputs, "gold_dualalign", difference=0.012, ci_low=-0.031, ci_high=0.055, p_adjusted=0.4)
+    assert judge(changed, "gold_dualalign").words == (
+        "no evidence of a difference: +0.012, and the 95% interval runs from \u22120.031 to +0.055 (adjusted p = 0.400)"
+    )
+
+
+def test_a_contrast_without_a_value_is_too_small_to_tell_and_never_zero(inputs: Inputs) -> None:
+    changed = with_contrast(
+        inputs, "gold_dualalign", difference=None, ci_low=None, ci_high=None, status="insufficient", reason="3 patients"
+    )
+    found = verdict(changed)
+    assert found.kind == "too small"
+    assert "gold_dualalign is too small to tell (3 patients)" in found.sentences[0]
+    assert "0.000" not in found.sentences[0]
+
+
+def test_the_verdict_is_about_the_mix_whose_arm_sees_most(all_arms: Inputs) -> None:
+    assert main_mix(all_arms) == "gold_dualalign"
+    assert (
+        verdict(all_arms)
+        .sentences[0]
+        .startswith(
+            "Macro-F1 of the fine-tuned smollm2-135m on the test patients, against training on gold: gold_dualalign is better"
+        )
+    )
+
+
+def test_the_second_sentence_sets_the_model_beside_baseline_and_floor(inputs: Inputs) -> None:
+    def score(learner: str, value: float, half: float) -> list[dict[str, Any]]:
+        return [
+            {**row, "value": value, "ci_low": value - half, "ci_high": value + half}
+            for row in inputs.metrics
+            if (row["mix"], row["learner"], row["metric"], row["subgroup_variable"], row["train_seed"])
+            == ("gold_dualalign", learner, "macro_f1", "overall", "all")
+        ]
+
+    metrics = [*inputs.metrics, *score("llm", 0.6, 0.05), *score("tfidf", 0.66, 0.05), *score("majority", 0.1, 0.05)]
+    assert verdict(replace(inputs, metrics=metrics)).sentences[1] == (
+        "Trained on gold_dualalign, the fine-tuned smollm2-135m reaches 0.600, below (with overlapping intervals) TF-IDF "
+        "with logistic regression on the same mix at 0.660 and above the majority class at 0.100."
+    )
+
+
+def test_one_train_seed_is_said_beside_the_verdict(make_run: Callable[..., Run]) -> None:
+    one = verdict(stage.read_inputs(make_run("one", seeds_per_mix=1)))
+    several = verdict(stage.read_inputs(make_run("several", seeds_per_mix=2)))
+    assert [remark for remark in one.remarks if remark.startswith("One train seed per mix")]
+    assert not [remark for remark in several.remarks if remark.startswith("One train seed per mix")]
+
+
+def test_a_run_with_gold_alone_has_nothing_to_compare(make_run: Callable[..., Run]) -> None:
+    found = verdict(stage.read_inputs(make_run(arms=())))
+    assert found.sentences[0] == "Only gold was trained on, so there is nothing to compare it with."
+    assert found.kind == "not computed"
