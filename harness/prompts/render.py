@@ -6,6 +6,7 @@ task, so they run in jinja2's sandbox.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import ConfigError
+from harness.prompts.exemplars import Exemplar
+from harness.prompts.sight import Slot, visible
+from harness.schemas.recipe import Sight
 from harness.schemas.task import Label, Task
 
 SHARED_TEMPLATES = Path(__file__).resolve().parent
@@ -33,6 +37,35 @@ def render_classify(task: Task, text: str) -> str:
 def completion(label: Label) -> str:
     """What the classifier is taught to write after the prompt, e.g. ` cognitive impairment`."""
     return f" {label.name}"
+
+
+def render_generate(task: Task, sight: Collection[Sight], slot: Slot, shots: Sequence[Exemplar]) -> str:
+    """The generator's prompt for one sentence; it ends right before the sentence, which ends at a newline.
+
+    A template may use `disease`, `label` (id, name, definition), `slot` (a `View`) and `shots` (each with `text` and
+    `view`). Slot and examples pass through `visible` first, so what the arm does not see cannot be in the prompt. An
+    example's own text is the one thing that every arm sees.
+
+    Raises:
+        ConfigError: The task names a template that exists neither in its folder nor here.
+    """
+    template = load_template(task.folder, task.file.prompts.generate)
+    view = visible(task, slot, sight)
+    shown = [{"text": shot.text, "view": visible(task, _planned(shot), sight)} for shot in shots]
+    prompt = template.render(disease=task.file.disease, label=view.label, slot=view, shots=shown)
+    return prompt.rstrip()
+
+
+def _planned(shot: Exemplar) -> Slot:
+    return Slot(
+        index=0,
+        label=shot.label,
+        persona=shot.persona or None,
+        stage=shot.stage,
+        note_type=shot.note_type,
+        term=shot.term,
+        polarity=shot.polarity,
+    )
 
 
 def template_source(task: Task, name: str) -> str:

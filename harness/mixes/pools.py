@@ -1,0 +1,60 @@
+"""A pool: the sentences that one source of a mix can draw from, gold or synthetic, in the same four columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.schemas.mix import GOLD_ORIGIN
+
+HELD_OUT = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Sentences of one origin.
+
+    Attributes:
+        origin: `gold`, or the arm's name.
+        rows: Columns sentence_id, patient_id (a persona's for synthetic text; may be null), text, label.
+    """
+
+    origin: str
+    rows: pa.Table
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.rows.num_rows)
+
+    def keep(self, mask: NDArray[np.bool_]) -> Pool:
+        return Pool(self.origin, self.rows.filter(pa.array(mask)).combine_chunks())
+
+
+def gold_pool(gold: pa.Table, split: str) -> Pool:
+    """Gold sentences of one split, in the order of the table."""
+    rows = gold.filter(pc.equal(gold["split"], split))
+    return Pool(GOLD_ORIGIN, rows.select(["sentence_id", "patient_id", "text", "label"]).combine_chunks())
+
+
+def arm_pool(arm: str, sentences: pa.Table) -> Pool:
+    """Synthetic sentences of an arm; the persona stands where gold has the patient."""
+    rows = sentences.select(["sentence_id", "persona_id", "text", "label"])
+    return Pool(arm, rows.rename_columns(["sentence_id", "patient_id", "text", "label"]).combine_chunks())
+
+
+def check_patients_apart(gold: pa.Table) -> None:
+    """A held-out patient must never be trained on.
+
+    Raises:
+        DataError: A patient is in `train` and in a held-out split; the cohort stage has not done its work.
+    """
+    held_out = pc.is_in(gold["split"], pa.array(HELD_OUT))
+    train = pc.unique(gold["patient_id"].filter(pc.equal(gold["split"], "train")))
+    shared = sorted(set(train.to_pylist()) & set(pc.unique(gold["patient_id"].filter(held_out)).to_pylist()))
+    if shared:
+        raise DataError(f"gold: {len(shared)} patients are in train and in a held-out split, e.g. {shared[0]}")

@@ -1,0 +1,174 @@
+"""Gold and synthetic sentences in; per mix the examples a run is shown, in order, and what was left out and why.
+
+Every mix of a recipe shows updates x global batch size examples. That makes mixes comparable and means that a small
+source repeats: the notes of the manifest say how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.errors import DataError, collect_faults
+from harness.mixes.audit import AUDIT_SETTINGS, Audit, audit
+from harness.mixes.budget import Quota, plan
+from harness.mixes.draw import Draw, draw_source, shuffle_within_passes
+from harness.mixes.format import Wording, examples
+from harness.mixes.pools import HELD_OUT, Pool, arm_pool, check_patients_apart, gold_pool
+from harness.prompts.render import completion, render_classify, template_source
+from harness.schemas.manifest import Counts
+from harness.schemas.mix import GOLD_ORIGIN, Mix
+from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES, TRAIN, VALIDATION
+from harness.seeds import generator
+from harness.store import Run, Unit, read_table, write_table
+
+OUTPUTS = ("train.parquet", "validation.parquet", "audit.parquet", "rejected.parquet")
+
+
+def units(run: Run) -> list[Unit]:
+    """One unit per mix of the recipe."""
+    return [_unit(run, mix) for mix in run.recipe.mixes]
+
+
+def _unit(run: Run, mix: Mix) -> Unit:
+    arms = [origin for origin in mix.origins if origin != GOLD_ORIGIN]
+    training, task = run.recipe.file.training, run.task
+    return Unit(
+        stage="mixes",
+        name=mix.name,
+        inputs=(_gold_path(run), *(_arm_path(run, arm) for arm in arms)),
+        settings={
+            "sources": [source.model_dump(mode="json") for source in mix.sources],
+            "n_updates": run.recipe.budget(mix),
+            "global_batch_size": training.global_batch_size,
+            "base_model": training.base_model,  # its tokenizer counts the supervised tokens
+            "revision": training.revision,
+            "disease": task.file.disease,
+            "labels": [label.model_dump(mode="json") for label in task.labels],
+            "classify_template": template_source(task, task.file.prompts.classify),
+            "audit": AUDIT_SETTINGS,
+        },
+        seed_path=("mixes", mix.name),
+        work=partial(_work, run, mix),
+        outputs=OUTPUTS,
+    )
+
+
+def _gold_path(run: Run) -> Path:
+    return run.path("cohort", "gold.parquet")
+
+
+def _arm_path(run: Run, arm: str) -> Path:
+    return run.path("annotation", arm, "sentences.parquet")
+
+
+def _work(run: Run, mix: Mix, folder: Path) -> Counts:
+    from harness.backends.tokenizer import count_tokens
+
+    training = run.recipe.file.training
+    completions = {label.id: completion(label) for label in run.task.labels}
+    # One token more than the completion: the end token, which is learned too.
+    n_tokens = [n + 1 for n in count_tokens(training.base_model, training.revision, list(completions.values()))]
+    wording = Wording(
+        prompt=partial(render_classify, run.task),
+        completions=completions,
+        n_tokens=dict(zip(completions, n_tokens, strict=True)),
+    )
+    gold = read_table(_gold_path(run), GOLD)
+    pools = [
+        gold_pool(gold, "train")
+        if origin == GOLD_ORIGIN
+        else arm_pool(origin, read_table(_arm_path(run, origin), SENTENCES))
+        for origin in mix.origins
+    ]
+    n_examples = run.recipe.budget(mix) * training.global_batch_size
+    return write_mix(folder, mix, gold, pools, wording, n_examples=n_examples, root_seed=run.seed)
+
+
+def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wording: Wording, *, n_examples: int,
+              root_seed: int) -> Counts:  # fmt: skip
+    """Audit, draw, format and write one mix.
+
+    Args:
+        folder: Where the four tables go.
+        mix: The mix; its sources are `pools`, in the same order.
+        gold: The whole gold table; its held-out splits are what nothing may repeat.
+        pools: The sources before the audit.
+        wording: Prompts, completions and token counts.
+        n_examples: Examples of one run: updates times the global batch size.
+        root_seed: The recipe's seed; draws come from its child ("mixes", mix name).
+
+    Raises:
+        DataError: A held-out patient in training gold, a label without a completion, or a source too small.
+    """
+    check_patients_apart(gold)
+    held_out = {split: gold_pool(gold, split) for split in HELD_OUT}
+    _check_labels([*pools, held_out["validation"]], wording)
+    audited = audit(pools, held_out)
+    quotas = plan(mix, {pool.origin: pool.n_rows for pool in audited.pools}, n_examples=n_examples)
+    draw = draw_mix(audited.pools, quotas, root_seed=root_seed, mix_name=mix.name)
+    train = write_table(folder / "train.parquet", examples(audited.pools, draw, wording), TRAIN)
+    validation = held_out["validation"]
+    once = Draw(rows=np.arange(validation.n_rows), passes=np.zeros(validation.n_rows, dtype=np.int64))
+    write_table(folder / "validation.parquet", examples([validation], once, wording), VALIDATION)
+    write_table(folder / "audit.parquet", audited.counts, AUDIT)
+    write_table(folder / "rejected.parquet", audited.rejected, REJECTED)
+    return Counts(
+        rows_in=sum(pool.n_rows for pool in pools),
+        rows_out=train.num_rows,
+        rejected=audited.rejected.num_rows,
+        notes=_notes(audited, quotas, train),
+    )
+
+
+def draw_mix(pools: Sequence[Pool], quotas: Sequence[Quota], *, root_seed: int, mix_name: str) -> Draw:
+    """Examples of all sources in the order of the file; rows count through the pools laid end to end.
+
+    Every source draws from a seed of its own, so that changing one leaves the draws of the others as they are.
+    """
+    drawn, before = [], 0
+    for pool, quota in zip(pools, quotas, strict=True):
+        labels = pool.rows["label"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        rng = generator(root_seed, "mixes", mix_name, "draw", pool.origin)
+        one = draw_source(labels.astype(np.int64), n_rows=quota.n_rows, n_examples=quota.n_examples, rng=rng)
+        drawn.append(Draw(rows=one.rows + before, passes=one.passes))
+        before += pool.n_rows
+    rows = np.concatenate([one.rows for one in drawn])
+    passes = np.concatenate([one.passes for one in drawn])
+    order = shuffle_within_passes(passes, rng=generator(root_seed, "mixes", mix_name, "order"))
+    return Draw(rows=rows[order], passes=passes[order])
+
+
+def _check_labels(pools: Sequence[Pool], wording: Wording) -> None:
+    with collect_faults(DataError, "mixes") as faults:
+        for pool in pools:
+            unknown = sorted(set(pc.unique(pool.rows["label"]).to_pylist()) - set(wording.completions))
+            if unknown:
+                faults.add(f"{pool.origin}: column 'label' holds {', '.join(unknown)}; the task knows "
+                           f"{', '.join(wording.completions)}")  # fmt: skip
+
+
+def _notes(audited: Audit, quotas: Sequence[Quota], train: pa.Table) -> dict[str, Any]:
+    removed: Mapping[str, int] = {
+        check: sum(one["n_removed"] for one in audited.counts if one["check"] == check)
+        for check in ("leak", "near_leak", "duplicate", "near_duplicate")
+    }
+    return {
+        "n_supervised_tokens": pc.sum(train["n_supervised_tokens"]).as_py(),
+        "removed": dict(removed),
+        "sources": {
+            quota.origin: {
+                "pool": pool.n_rows,
+                "distinct_shown": min(quota.n_rows, quota.n_examples),
+                "shown": quota.n_examples,
+                "passes": round(quota.n_examples / quota.n_rows, 3),
+            }
+            for pool, quota in zip(audited.pools, quotas, strict=True)
+        },
+    }

@@ -1,0 +1,107 @@
+"""What an arm may see of a planned sentence. What it may not see is dropped here, before any template is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.schemas.recipe import Sight
+from harness.schemas.task import Label, Task
+
+MAX_RISK_FACTORS = 2  # a persona may carry a dozen; more than two crowd the rest out of a short prompt
+UNINFORMATIVE = ("other", "unknown", "")
+# Columns of the personas table that are no trait to tell: keys, and what another column says better.
+NO_TRAITS = ("persona_id", "cell_id", "age_band", "risk_factors")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A sentence to be written: everything that is planned about it, whoever may see it.
+
+    Attributes:
+        index: Place in the arm, from 0.
+        label: Id of the label it is to show.
+        persona: A row of the personas table; None where none is planned.
+        visit_index: Of the persona's visit; None where none is planned.
+        stage: Of the visit.
+        note_type: Of the visit.
+        domain: Of the mention.
+        term: To be mentioned, or to be denied where `polarity` is absent.
+        polarity: `present`, `absent`, or None without a term.
+    """
+
+    index: int
+    label: str
+    persona: Mapping[str, Any] | None = None
+    visit_index: int | None = None
+    stage: str | None = None
+    note_type: str | None = None
+    domain: str | None = None
+    term: str | None = None
+    polarity: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A sentence as a template sees it, in words. What the arm does not see is None or empty.
+
+    Attributes:
+        label: The label, always seen.
+        traits: Words about the persona, e.g. `81-year-old woman`, `Black`, `lives alone`, `hypertension`.
+        stage: E.g. `mild dementia`.
+        note_type: E.g. `memory clinic`.
+        term: E.g. `forgets names`.
+        denied: Whether the term is to be denied.
+        age_years: Of the persona.
+        sex: Level of the persona, not its words.
+    """
+
+    label: Label
+    traits: tuple[str, ...] = ()
+    stage: str | None = None
+    note_type: str | None = None
+    term: str | None = None
+    denied: bool = False
+    age_years: int | None = None
+    sex: str | None = None
+
+
+def visible(task: Task, slot: Slot, sees: Collection[Sight]) -> View:
+    """The part of a slot that an arm with this sight may see; the only way from a slot to a prompt."""
+    persona = slot.persona if "persona" in sees else None
+    planned = "trajectory" in sees
+    return View(
+        label=task.label(slot.label),
+        traits=() if persona is None else _traits(task, persona),
+        stage=task.words("stage", slot.stage) if planned else None,
+        note_type=_plain(slot.note_type) if planned and slot.note_type not in UNINFORMATIVE else None,
+        term=slot.term if planned else None,
+        denied=planned and slot.polarity == "absent",
+        age_years=None if persona is None else persona.get("age_years"),
+        sex=None if persona is None else persona.get("sex"),
+    )
+
+
+def _traits(task: Task, persona: Mapping[str, Any]) -> tuple[str, ...]:
+    told = dict(persona)
+    age, sex = told.pop("age_years", None), told.pop("sex", None)
+    words = [
+        " ".join(part for part in (f"{age}-year-old" if age is not None else "", _level(task, "sex", sex)) if part)
+    ]
+    for variable, level in sorted(told.items(), key=lambda item: (item[0] not in task.file.subgroups, item[0])):
+        if variable not in NO_TRAITS and level is not None and level not in UNINFORMATIVE:
+            words.append(("lives " if variable == "living_arrangement" else "") + _level(task, variable, level))
+    words += [_plain(factor) or "" for factor in list(told.get("risk_factors") or ())[:MAX_RISK_FACTORS]]
+    return tuple(word for word in words if word)
+
+
+def _level(task: Task, variable: str, level: object) -> str:
+    if level is None:
+        return ""
+    words = task.words(variable, str(level)) or ""
+    return words if words != level else _plain(words) or ""
+
+
+def _plain(level: str | None) -> str | None:
+    return None if level is None else level.replace("_", " ")
