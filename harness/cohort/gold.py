@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cohort.reading import Record, Records
 from harness.errors import DataError, Faults, nearest
+from harness.records import Record, Records
 from harness.schemas.recipe import SPLITS, Gold
 from harness.schemas.tables import SUBGROUP_COLUMNS
 from harness.schemas.task import Task

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cohort.gold import Import, import_gold
-from harness.cohort.reading import parse_records
 from harness.cohort.split import split_patients
 from harness.cohort.statistics import gold_statistics, population_rows
 from harness.errors import DataError
+from harness.records import parse_records
 from harness.schemas.manifest import Counts
 from harness.schemas.population import load_population
 from harness.schemas.recipe import SPLITS

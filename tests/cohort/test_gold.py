@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from harness.cohort.gold import import_gold, parse_bands
-from harness.cohort.reading import Record, Records
 from harness.errors import DataError
+from harness.records import Record, Records
 from harness.schemas.recipe import Gold
 from harness.schemas.task import Task
 

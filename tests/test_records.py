@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cohort.reading import parse_records
 from harness.errors import DataError
+from harness.records import parse_records
 
 
 def test_three_formats_hold_the_same_records() -> None:

@@ -1,0 +1,111 @@
+"""What a text generator is to the harness: requests in, replies out, batch by batch. Known kinds are in registry.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to write.
+
+    Attributes:
+        prompt: What the model reads; the text ends at the first newline after it.
+        seed: 32 bits; the only source of randomness of this request.
+        n_shared_chars: Leading characters of the prompt that many requests have in common. A hint for speed (a backend
+            may read them once); it never changes what is asked.
+    """
+
+    prompt: str
+    seed: int
+    n_shared_chars: int = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How the next token is drawn; the same for all requests of an arm."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one request. A failed request has a reason and no text: a failure is never a text.
+
+    Attributes:
+        status: `ok` or `failed`.
+        text: What was written, without the newline that ended it; empty where the request failed.
+        reason: Why it failed; None where it did not.
+        finish_reason: `stop` at a newline or the end token, `length` when the token limit cut it.
+        n_prompt_tokens: None where the server does not say.
+        n_completion_tokens: Likewise.
+    """
+
+    status: Literal["ok", "failed"]
+    text: str = ""
+    reason: str | None = None
+    finish_reason: FinishReason | None = None
+    n_prompt_tokens: int | None = None
+    n_completion_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides a backend's text beside the request: part of every cache key, and written beside the text."""
+
+    kind: str
+    model_id: str
+    revision: str
+    variant: str = ""
+    """Whatever else changes the text: number format, chat template, endpoint."""
+
+
+Answered = list[tuple[int, Reply]]
+
+
+class Backend(Protocol):
+    """A model that writes one line per request."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """How requests are grouped, as indices into `requests`; a group is what `generate` is given at once.
+
+        Groups depend on the requests alone, so that a resumed run forms the same ones.
+        """
+        ...
+
+    def scope(self, requests: Sequence[Request]) -> str:
+        """Part of the cache key of each request of a group: what its text may owe to the others in the group."""
+        ...
+
+    def generate(self, requests: Sequence[Request], sample: Sample) -> Iterator[Answered]:
+        """Answer a group; yields (index, reply) as they come, each index once.
+
+        Raises:
+            BackendError: The model cannot be loaded, or the server cannot be reached or refuses us.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def request_key(identity: Identity, request: Request, sample: Sample, scope: str) -> str:
+    """SHA-256 of everything that decides the reply."""
+    content = [identity.kind, identity.model_id, identity.revision, identity.variant, request.prompt, request.seed,
+               sample.temperature, sample.top_p, sample.max_new_tokens, scope]  # fmt: skip
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def first_line(text: str) -> str:
+    """The first line that holds more than white space, trimmed; the empty string where there is none."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,0 +1,260 @@
+"""Alignment tables, or somebody else's file, in; synthetic sentences out. One unit per arm that a mix draws from.
+
+Of gold this stage reads one thing: how many training sentences each label has. `rejected.parquet` holds every candidate
+that was dropped (`<slot>/<attempt>`, with its text, so that a filter can be judged) and every slot that stayed empty
+(`<slot>`). In the manifest's counts, rows_in are candidates, rows_out sentences, rejected the candidates dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.backends.base import Backend, Identity, Request, Sample
+from harness.backends.cache import ReplyCache, ask, cache_files
+from harness.backends.registry import open_backend
+from harness.errors import BackendError, ConfigError
+from harness.generation.arms import Plan, count_labels, largest_remainder, plan_slots
+from harness.generation.filters import Judge
+from harness.generation.imported import import_sentences
+from harness.generation.progress import Progress
+from harness.generation.requests import ShotSets, build_requests
+from harness.generation.rounds import Asking, Candidate, Outcome, ask_in_rounds
+from harness.prompts.exemplars import load_exemplars
+from harness.prompts.render import template_source
+from harness.prompts.sight import Slot, visible
+from harness.records import parse_records
+from harness.schemas.manifest import Counts
+from harness.schemas.recipe import Arm
+from harness.schemas.tables import GOLD, MENTIONS, PERSONAS, REJECTED, SUBGROUP_COLUMNS, SYNTHETIC, VISITS
+from harness.schemas.task import Task
+from harness.seeds import generator
+from harness.store import Run, Unit, read_rows, read_table, write_table
+
+log = logging.getLogger(__name__)
+
+STAGE = "generation"
+CACHE = "requests.sqlite"
+VERSION = 1  # raised when filters or plans change although task and recipe do not
+# How a server is reached decides no text.
+TRANSPORT = {"api_key_env", "concurrency", "timeout_s", "max_retries"}
+
+
+def units(run: Run) -> list[Unit]:
+    return [_unit(run, name, run.recipe.arms[name]) for name in run.recipe.used_arms]
+
+
+def _unit(run: Run, name: str, arm: Arm) -> Unit:
+    path = arm.path
+
+    def work(folder: Path) -> Counts:
+        return _generate(run, name, arm, folder) if path is None else _import(run, name, path, folder)
+
+    return Unit(
+        stage=STAGE,
+        name=name,
+        inputs=_inputs(run, arm),
+        settings={"version": VERSION, "arm": _arm_settings(arm), "task": _task_settings(run, arm)},
+        seed_path=(STAGE, name),
+        work=work,
+        outputs=("synthetic.parquet", "rejected.parquet"),
+        resumable=cache_files(CACHE),
+    )
+
+
+def _inputs(run: Run, arm: Arm) -> list[Path]:
+    if arm.path is not None:
+        return [arm.path]
+    sees = arm.sees or ()
+    inputs: list[Path] = []
+    if arm.labels == "gold":
+        inputs.append(run.path("cohort", "gold.parquet"))
+    if "persona" in sees:
+        inputs.append(run.path("alignment", "personas.parquet"))
+    if "trajectory" in sees or arm.labels == "trajectory":
+        inputs += [run.path("alignment", f"{table}.parquet") for table in ("visits", "mentions")]
+    exemplars = run.task.path(run.task.file.prompts.exemplars)
+    return [*inputs, *([] if exemplars is None else [exemplars])]
+
+
+def _arm_settings(arm: Arm) -> dict[str, Any]:
+    settings = arm.model_dump(mode="json", exclude={"path"})
+    if settings["backend"] is not None:
+        settings["backend"] = {key: value for key, value in settings["backend"].items() if key not in TRANSPORT}
+    return settings
+
+
+def _task_settings(run: Run, arm: Arm) -> dict[str, Any]:
+    task = run.task
+    settings: dict[str, Any] = {
+        "labels": [label.model_dump() for label in task.labels],
+        "negative": task.negative,
+        "subgroups": {name: variable.model_dump() for name, variable in task.file.subgroups.items()},
+    }
+    if arm.path is None:
+        settings["disease"] = task.file.disease
+        settings["template"] = template_source(task, task.file.prompts.generate)
+        settings["n_shots"] = task.file.prompts.n_shots
+    return settings
+
+
+# -- a file ------------------------------------------------------------------------------------------------------------
+
+
+def _import(run: Run, name: str, path: Path, folder: Path) -> Counts:
+    records = parse_records(path.read_bytes(), path.suffix, str(path))
+    found = import_sentences(records, run.recipe.arms[name].columns, run.task, arm=name, where=str(path))
+    write_table(folder / "synthetic.parquet", found.rows, SYNTHETIC)
+    write_table(folder / "rejected.parquet", found.rejected, REJECTED)
+    notes = {"reasons": dict(sorted(Counter(row["reason"] for row in found.rejected).items()))}
+    return Counts(rows_in=len(records.rows), rows_out=len(found.rows), rejected=len(found.rejected), notes=notes)
+
+
+# -- a model -----------------------------------------------------------------------------------------------------------
+
+
+def _generate(run: Run, name: str, arm: Arm, folder: Path) -> Counts:
+    if arm.backend is None:
+        raise ConfigError(f"arms.{name}: a generated arm needs a backend")
+    slots = _plan(run, name, arm)
+    backend = open_backend(arm.backend)
+    try:
+        with ReplyCache(folder / CACHE) as cache, Progress(f"{STAGE}/{name}") as progress:
+            asking = _asking(run, name, backend, cache, progress)
+            outcome = ask_in_rounds(slots, asking, _judge(run.task), max_attempts=arm.sampling.max_attempts)
+            identity = backend.identity
+    except BackendError as error:
+        raise BackendError(f"arm {name!r}: {error}") from error
+    finally:
+        backend.close()
+    _write(run, identity, outcome, folder)
+    counts = _counts(outcome, progress)
+    log.info("%s/%s: kept %d of %d candidates, %d of %d sentences unfilled, %d tokens, %.0f tokens/s", STAGE, name,
+             counts.rows_out, counts.rows_in, len(outcome.unfilled), len(slots), progress.n_tokens,
+             progress.n_tokens / progress.seconds)  # fmt: skip
+    return counts
+
+
+def _asking(run: Run, name: str, backend: Backend, cache: ReplyCache, progress: Progress) -> Asking:
+    task, arm = run.task, run.recipe.arms[name]
+    sees = arm.sees or ()
+    shots = ShotSets(load_exemplars(task), task.file.prompts.n_shots, rng=generator(run.seed, STAGE, name, "shots"))
+    sample = Sample(**arm.sampling.model_dump(exclude={"max_attempts"}))
+
+    def build(missing: Sequence[Slot], attempt: int) -> list[Request]:
+        progress.start_round(attempt, len(missing))
+        return build_requests(task, sees, missing, shots, attempt=attempt, seed_path=(run.seed, name))
+
+    return Asking(
+        view=lambda slot: visible(task, slot, sees),
+        build=build,
+        answer=lambda requests: ask(backend, requests, sample, cache),
+        watch=progress.watch,
+    )
+
+
+def _judge(task: Task) -> Judge:
+    return Judge(
+        shown=[*(one.text for one in load_exemplars(task)), *(label.definition for label in task.labels)],
+        label_names=[label.name for label in task.labels],
+        negative=task.negative,
+    )
+
+
+def _plan(run: Run, name: str, arm: Arm) -> list[Slot]:
+    plan = _read_plan(run, name, arm)
+    quotas = largest_remainder(_label_counts(run, arm, plan), arm.n_sentences)
+    return plan_slots(run.task, arm.sees or (), quotas, plan, rng=generator(run.seed, STAGE, name, "plan"))
+
+
+def _read_plan(run: Run, name: str, arm: Arm) -> Plan:
+    """The alignment tables as far as the arm may see them, restricted to its own personas."""
+    sees = arm.sees or ()
+    needs_visits = "trajectory" in sees or arm.labels == "trajectory"
+    personas = read_rows(run.path("alignment", "personas.parquet"), PERSONAS) if "persona" in sees else []
+    visits = read_table(run.path("alignment", "visits.parquet"), VISITS) if needs_visits else None
+    mentions = read_table(run.path("alignment", "mentions.parquet"), MENTIONS) if needs_visits else None
+    if arm.n_personas is not None:
+        known = [row["persona_id"] for row in personas] or (
+            [] if visits is None else pc.unique(visits["persona_id"]).to_pylist()
+        )
+        order = generator(run.seed, STAGE, name, "personas").permutation(len(known))
+        own = pa.array(sorted(known[place] for place in order[: arm.n_personas]), pa.string())
+        personas = [row for row in personas if row["persona_id"] in set(own.to_pylist())]
+        visits = None if visits is None else visits.filter(pc.is_in(visits["persona_id"], own))
+        mentions = None if mentions is None else mentions.filter(pc.is_in(mentions["persona_id"], own))
+    return Plan(personas={row["persona_id"]: row for row in personas}, visits=visits, mentions=mentions)
+
+
+def _label_counts(run: Run, arm: Arm, plan: Plan) -> dict[str, int]:
+    """Rows of each label that the arm's sentences are to be in proportion to. Held-out gold is not among them."""
+    if arm.labels == "trajectory" and plan.mentions is not None:
+        return count_labels(plan.mentions["label"], run.task.label_ids)
+    gold = read_table(run.path("cohort", "gold.parquet"), GOLD, columns=["split", "label"])
+    return count_labels(gold["label"].filter(pc.equal(gold["split"], "train")), run.task.label_ids)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _write(run: Run, identity: Identity, outcome: Outcome, folder: Path) -> None:
+    rows = [_synthetic_row(run, identity, candidate) for candidate in outcome.kept]
+    rejected = [
+        {"row_id": f"{one.slot.index:06d}/{one.attempt}", "reason": one.reason, "detail": one.text}
+        for one in outcome.dropped
+    ]
+    rejected += [
+        {"row_id": f"{slot.index:06d}", "reason": "unfilled", "detail": slot.label} for slot in outcome.unfilled
+    ]
+    write_table(folder / "synthetic.parquet", rows, SYNTHETIC)
+    write_table(folder / "rejected.parquet", rejected, REJECTED)
+
+
+def _synthetic_row(run: Run, identity: Identity, candidate: Candidate) -> dict[str, Any]:
+    slot, reply = candidate.slot, candidate.reply
+    return {
+        "text_id": f"{slot.index:06d}",
+        "planned_label": slot.label,
+        "planned_term": slot.term,
+        "persona_id": None if slot.persona is None else slot.persona["persona_id"],
+        "visit_index": slot.visit_index,
+        "prompt_sha256": hashlib.sha256(candidate.request.prompt.encode()).hexdigest(),
+        "template": run.task.file.prompts.generate,
+        "backend": identity.kind,
+        "model_id": identity.model_id,
+        "model_revision": identity.revision,
+        "text": candidate.text,
+        "finish_reason": reply.finish_reason,
+        "n_prompt_tokens": reply.n_prompt_tokens,
+        "n_completion_tokens": reply.n_completion_tokens,
+        "n_attempts": candidate.attempt + 1,
+        **_subgroups(run, slot),
+    }
+
+
+def _subgroups(run: Run, slot: Slot) -> dict[str, str | None]:
+    """Levels of the persona and the visit behind a sentence; slots hold only what the arm sees."""
+    levels: dict[str, str | None] = {}
+    for variable in dict.fromkeys([*SUBGROUP_COLUMNS, *run.task.file.subgroups]):
+        level = slot.stage if variable == "stage" else (slot.persona or {}).get(variable)
+        levels[variable] = None if level is None else str(level)
+    return levels
+
+
+def _counts(outcome: Outcome, progress: Progress) -> Counts:
+    notes = {
+        "acceptance": round(len(outcome.kept) / max(outcome.n_candidates, 1), 4),
+        "by_label": outcome.by_label(),
+        "reasons": outcome.reasons(),
+        "failures": outcome.failures(),
+        "unfilled": len(outcome.unfilled),
+        "n_completion_tokens": progress.n_tokens,
+    }
+    return Counts(rows_in=outcome.n_candidates, rows_out=len(outcome.kept), rejected=len(outcome.dropped), notes=notes)

@@ -1,0 +1,173 @@
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+from local_server import Answer, completion, serving
+
+from harness.backends.base import Reply, Request, Sample
+from harness.backends.registry import open_backend
+from harness.errors import BackendError, ConfigError
+from harness.schemas.recipe import OpenAIBackend
+
+SAMPLE = Sample(temperature=0.7, top_p=0.9, max_new_tokens=16)
+
+
+def settings(base_url: str, **more: object) -> OpenAIBackend:
+    given = {"kind": "openai_api", "base_url": base_url, "model": "toy", "max_retries": 2, "timeout_s": 5, **more}
+    return OpenAIBackend.model_validate(given)
+
+
+def ask(base_url: str, n: int = 1, **more: object) -> list[Reply]:
+    backend = open_backend(settings(base_url, **more))
+    requests = [Request(prompt=f"prompt {index}", seed=index) for index in range(n)]
+    found = dict(one for answered in backend.generate(requests, SAMPLE) for one in answered)
+    return [found[index] for index in range(n)]
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_prompt_sampling_and_seed_reach_the_server(endpoint: str) -> None:
+    with serving(lambda n, body: completion(" Gait unsteady.\nNext line")) as server:
+        (reply,) = ask(server.base_url, endpoint=endpoint)
+    assert reply == Reply("ok", "Gait unsteady.", None, "stop", 5, 3)
+    body = server.bodies[0]
+    assert (body["model"], body["seed"], body["max_tokens"], body["temperature"]) == ("toy", 0, 16, 0.7)
+    prompt = body["messages"][0]["content"] if endpoint == "chat" else body["prompt"]
+    assert prompt == "prompt 0"
+
+
+def test_a_server_error_is_asked_again_until_it_answers() -> None:
+    with serving(lambda n, body: Answer(500) if n < 2 else completion("Weight loss of 5 lb.")) as server:
+        assert ask(server.base_url)[0].text == "Weight loss of 5 lb."
+    assert len(server.bodies) == 3
+
+
+def test_a_server_that_always_fails_gives_failed_replies_and_no_text() -> None:
+    with serving(lambda n, body: Answer(500, b"Sentence: not a text")) as server:
+        replies = ask(server.base_url, 3, max_retries=1)
+    assert replies == [Reply("failed", reason="HTTP 500")] * 3
+    assert len(server.bodies) == 6
+
+
+def test_retry_after_is_obeyed() -> None:
+    with serving(
+        lambda n, body: Answer(429, headers={"Retry-After": "1"}) if n == 0 else completion("ok now")
+    ) as server:
+        started = time.monotonic()
+        assert ask(server.base_url)[0].status == "ok"
+    assert 1.0 <= time.monotonic() - started < 3.0
+
+
+def test_retry_after_may_be_a_date() -> None:
+    from harness.backends.openai_api import retry_after_s
+
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert retry_after_s({"retry-after": "Fri, 02 Jan 2026 03:04:35 GMT"}, now) == 30.0
+    assert retry_after_s({"retry-after": "Fri, 02 Jan 2026 03:04:00 GMT"}, now) == 0.0
+    assert retry_after_s({"retry-after": "soon"}, now) is None
+    assert retry_after_s({}, now) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<html>busy</html>", "not an OpenAI-compatible answer"),
+        (b"{}", "not an OpenAI-compatible answer"),
+        (b'{"choices": []}', "not an OpenAI-compatible answer"),
+        (b'{"choices": [{"message": {"content": null}}]}', "no text in the answer"),
+        (b"[1, 2]", "not an OpenAI-compatible answer"),
+    ],
+)
+def test_garbage_is_a_failure_and_never_a_text(body: bytes, reason: str) -> None:
+    with serving(lambda n, _: Answer(200, body)) as server:
+        assert ask(server.base_url, max_retries=1) == [Reply("failed", reason=reason)]
+
+
+def test_a_bad_request_is_not_repeated() -> None:
+    with serving(lambda n, body: Answer(400)) as server:
+        assert ask(server.base_url) == [Reply("failed", reason="HTTP 400")]
+    assert len(server.bodies) == 1
+
+
+def test_a_hanging_server_times_out() -> None:
+    release = threading.Event()
+
+    def hang(n: int, body: object) -> Answer:
+        release.wait(5)
+        return Answer(200)
+
+    with serving(hang) as server:
+        replies = ask(server.base_url, max_retries=0, timeout_s=0.3)
+        release.set()
+    assert replies == [Reply("failed", reason="timeout")]
+
+
+def test_a_closed_port_is_named_at_once() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+    started = time.monotonic()
+    with pytest.raises(BackendError, match=f"no answer from {url}"):
+        ask(url, 50)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_stops_everything_and_names_address_and_model(status: int) -> None:
+    with serving(lambda n, body: Answer(status)) as server, pytest.raises(BackendError, match=str(status)) as caught:
+        ask(server.base_url, 20)
+    assert server.base_url in str(caught.value)
+    assert "'toy'" in str(caught.value)
+    assert len(server.bodies) <= 8
+
+
+def test_a_refused_key_shows_before_the_first_request() -> None:
+    with (
+        serving(lambda n, body: completion("x"), models=401) as server,
+        pytest.raises(BackendError, match="refuses the key"),
+    ):
+        ask(server.base_url)
+    assert server.bodies == []
+
+
+def test_the_key_comes_from_the_environment_and_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_KEY", "s3cret")
+    with serving(lambda n, body: completion("a line")) as server:
+        ask(server.base_url, api_key_env="TOY_KEY")
+    assert server.keys == ["Bearer s3cret"]
+    monkeypatch.delenv("TOY_KEY")
+    with pytest.raises(ConfigError, match="TOY_KEY is not set"):
+        open_backend(settings(server.base_url, api_key_env="TOY_KEY"))
+
+
+def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def answer(n: int, body: object) -> Answer:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.03)
+        with lock:
+            now[0] -= 1
+        return completion("A line.")
+
+    with serving(answer) as server:
+        assert len(ask(server.base_url, 24, concurrency=4)) == 24
+    assert 2 <= most[0] <= 4
+
+
+def test_stopping_early_leaves_nothing_open() -> None:
+    with serving(lambda n, body: completion("A line.")) as server:
+        backend = open_backend(settings(server.base_url, concurrency=2))
+        replies = backend.generate([Request(f"p{i}", i) for i in range(40)], SAMPLE)
+        next(replies)
+        replies.close()  # warnings are errors: an open client or task would fail this test
+    assert len(server.bodies) < 40
+
+
+def test_a_line_cut_by_the_token_limit_says_so() -> None:
+    cut = '{"choices": [{"message": {"content": "The patient was"}, "finish_reason": "length"}]}'
+    with serving(lambda n, body: Answer(200, cut.encode())) as server:
+        assert ask(server.base_url)[0].finish_reason == "length"

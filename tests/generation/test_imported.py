@@ -1,0 +1,77 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_arms import TASK
+
+from harness.errors import DataError
+from harness.generation.imported import Imported, import_sentences
+from harness.records import Record, Records
+from harness.schemas.task import Task, TaskFile
+
+
+def run(rows: list[dict[str, Any]], columns: dict[str, str] | None = None) -> Imported:
+    task = Task(file=TaskFile.model_validate(TASK), folder=Path("/nowhere"))
+    names = tuple(dict.fromkeys(name for row in rows for name in row))
+    records = Records(names, tuple(Record(number, row) for number, row in enumerate(rows, start=2)))
+    return import_sentences(records, columns or {}, task, arm="theirs", where="mine.csv")
+
+
+def test_rows_become_synthetic_rows() -> None:
+    found = run([{"text": " Gets  lost.\n", "label": "memory", "sex": "female", "persona_id": 7}])
+    assert found.rejected == []
+    assert found.rows == [
+        {"text_id": "000002", "planned_label": "memory", "persona_id": "7", "backend": "file", "model_id": "unknown",
+         "model_revision": "unknown", "text": "Gets lost.", "n_attempts": 1, "sex": "female"}
+    ]  # fmt: skip
+
+
+def test_columns_are_mapped() -> None:
+    found = run([{"s": "Gets lost.", "y": "memory", "k": "a1"}], {"text": "s", "label": "y", "text_id": "k"})
+    assert (found.rows[0]["text"], found.rows[0]["text_id"]) == ("Gets lost.", "a1")
+
+
+def test_empty_and_repeated_texts_are_dropped_with_a_reason() -> None:
+    rows = [{"text": text, "label": "mood"} for text in ("Cries a lot.", "", None, "cries a lot", "Sleeps.")]
+    found = run(rows)
+    assert [row["text"] for row in found.rows] == ["Cries a lot.", "Sleeps."]
+    assert [(row["reason"], row["detail"]) for row in found.rejected] == [
+        ("empty", "row 3"), ("empty", "row 4"), ("duplicate", "row 5"),
+    ]  # fmt: skip
+
+
+def test_all_faults_come_together_and_no_text_with_them() -> None:
+    secret = "A very private sentence about somebody real."
+    rows = [
+        {"text": "One.", "label": "memry", "sex": "female", "text_id": "a"},
+        {"text": "Two.", "label": None, "sex": "femal", "text_id": "a"},
+        {"text": 5, "label": "mood", "sex": "unknown", "text_id": "b"},
+        {"text": "Four.", "label": secret, "sex": None, "text_id": "c"},
+        {"text": "Five.", "label": "memry", "sex": None, "text_id": "d"},
+    ]
+    with pytest.raises(DataError) as caught:
+        run(rows)
+    message = str(caught.value)
+    assert "mine.csv: 6 faults" in message
+    for part in (
+        "row 2 and 1 more, column 'label': found 'memry'; did you mean 'memory'?; allowed: memory, mood, other",
+        "row 3, column 'label': found nothing",
+        "row 3, column 'sex': found 'femal'; did you mean 'female'?; allowed: female, male",
+        "row 4, column 'text': found a int",
+        f"row 5, column 'label': found a value of {len(secret)} characters",
+        "column 'text_id': 1 ids stand in more than one row",
+    ):
+        assert part in message
+    assert "private" not in message
+
+
+def test_missing_and_unknown_columns_are_named() -> None:
+    with pytest.raises(DataError) as caught:
+        run([{"sentence": "One.", "label": "mood"}], {"lable": "label"})
+    assert "unknown column 'lable'; did you mean 'label'?" in str(caught.value)
+    assert "missing column 'text' (for text)" in str(caught.value)
+
+
+def test_a_file_without_any_text_is_an_error() -> None:
+    with pytest.raises(DataError, match="no row holds a text"):
+        run([{"text": "", "label": "mood"}])

@@ -1,0 +1,131 @@
+"""What an arm does not see cannot reach its prompt."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from harness.errors import ConfigError
+from harness.prompts.exemplars import Exemplar, load_exemplars
+from harness.prompts.render import render_generate
+from harness.prompts.sight import Slot
+from harness.schemas.task import Label, LabelSet, Prompts, SubgroupVariable, Task, TaskFile
+
+ARMS = [("label", *more) for n in range(3) for more in itertools.combinations(("persona", "trajectory"), n)]
+PERSONA_WORDS = ["sexword", "raceword", "schoolword", "homeword", "riskword", "987"]
+TRAJECTORY_WORDS = ["stageword", "noteword", "termword"]
+NEVER = ["personakey", "cellword", "domainword", "4711"]
+
+
+def toy_task(**prompts: object) -> Task:
+    labels = (
+        Label(id="memory", name="memory loss", definition="Forgets."),
+        Label(id="other", name="other", definition="Else."),
+    )
+    file = TaskFile(
+        id="toy",
+        version=1,
+        title="Toy",
+        disease="toy disease",
+        labels=LabelSet(negative="other", values=labels),
+        subgroups={
+            "stage": SubgroupVariable(title="Stage", levels={"late": "Late stage"}, prompt={"late": "stageword"})
+        },
+        prompts=Prompts.model_validate(prompts),
+    )
+    return Task(file=file, folder=Path(__file__).parent)
+
+
+def full_slot(suffix: str = "") -> Slot:
+    persona = {
+        "persona_id": "personakey", "cell_id": "cellword", "age_years": 987, "age_band": "85+", "sex": "sexword" + suffix,
+        "race_ethnicity": "raceword" + suffix, "education": "schoolword", "living_arrangement": "homeword",
+        "risk_factors": ["riskword"],
+    }  # fmt: skip
+    return Slot(index=0, label="memory", persona=persona, visit_index=4711, stage="late", note_type="noteword" + suffix,
+                domain="domainword", term="termword" + suffix, polarity="present")  # fmt: skip
+
+
+def shot_like(slot: Slot) -> Exemplar:
+    persona = dict(slot.persona or {})
+    return Exemplar(label=slot.label, text="A plain example.", term=slot.term, polarity="present", persona=persona,
+                    stage=slot.stage, note_type=slot.note_type)  # fmt: skip
+
+
+@pytest.mark.parametrize("sees", ARMS)
+@given(suffix=st.text("abcXYZ019_", max_size=5))
+def test_a_prompt_holds_what_its_arm_sees_and_nothing_else(sees: tuple[str, ...], suffix: str) -> None:
+    slot = full_slot(suffix)
+    prompt = render_generate(toy_task(), sees, slot, [shot_like(slot)] * 2)  # type: ignore[arg-type]
+    for part, found in (("persona", PERSONA_WORDS), ("trajectory", TRAJECTORY_WORDS)):
+        for word in found:
+            assert (word in prompt) == (part in sees), (sees, word)
+    assert not [word for word in NEVER if word in prompt]
+    assert "memory loss" in prompt
+    assert "Forgets." in prompt
+
+
+@pytest.mark.parametrize("sees", ARMS)
+def test_changing_what_an_arm_does_not_see_changes_no_prompt(sees: tuple[str, ...]) -> None:
+    task, shot = toy_task(), shot_like(full_slot())
+    whole = full_slot()
+    hidden = Slot(
+        index=9,
+        label="memory",
+        persona=whole.persona if "persona" in sees else None,
+        stage=whole.stage if "trajectory" in sees else "elsewhere",
+        note_type=whole.note_type if "trajectory" in sees else "elsewhere",
+        term=whole.term if "trajectory" in sees else "another term",
+        polarity="present" if "trajectory" in sees else "absent",
+    )
+    assert render_generate(task, sees, whole, [shot]) == render_generate(task, sees, hidden, [shot])  # type: ignore[arg-type]
+
+
+def test_all_four_arms_have_different_prompts() -> None:
+    assert len(ARMS) == 4
+    prompts = {render_generate(toy_task(), sees, full_slot(), []) for sees in ARMS}  # type: ignore[arg-type]
+    assert len(prompts) == 4
+
+
+def test_a_prompt_ends_right_before_its_sentence() -> None:
+    for sees in ARMS:
+        assert render_generate(toy_task(), sees, full_slot(), []).endswith("\nSentence:")  # type: ignore[arg-type]
+
+
+def test_a_denied_term_reads_as_denied() -> None:
+    slot = Slot(index=0, label="other", stage="late", note_type="clinic", term="tremor", polarity="absent")
+    prompt = render_generate(toy_task(), ("label", "trajectory"), slot, [])
+    assert "Denied: tremor" in prompt
+
+
+def write_exemplars(folder: Path, *lines: str) -> Task:
+    (folder / "few.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return toy_task(exemplars="few.jsonl").model_copy(update={"folder": folder})
+
+
+def test_exemplars_keep_the_order_of_their_file(tmp_path: Path) -> None:
+    task = write_exemplars(tmp_path, '{"label": "other", "text": "b"}', "", '{"label": "memory", "text": "a"}')
+    assert [one.text for one in load_exemplars(task)] == ["b", "a"]
+
+
+def test_faults_of_exemplars_come_together_with_their_lines(tmp_path: Path) -> None:
+    task = write_exemplars(
+        tmp_path,
+        "{",
+        '{"label": "memry", "text": "a"}',
+        '{"label": "memory", "text": ""}',
+        '{"label": "memory", "txt": "a"}',
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_exemplars(task)
+    message = str(caught.value)
+    for part in ("line 1: not JSON", "line 2: label 'memry'; did you mean 'memory'?", "line 3: text", "line 4: txt"):
+        assert part in message
+
+
+def test_an_exemplar_refuses_unknown_keys() -> None:
+    with pytest.raises(ValidationError):
+        Exemplar.model_validate({"label": "memory", "text": "a", "lable": "b"})
