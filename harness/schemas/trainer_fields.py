@@ -209,5 +209,12 @@ OWNED_SFT_FIELDS = {
     "dataset_text_field": "mixes are prompt and completion",
     "resume_from_checkpoint": "an interrupted run is resumed by running the same command again",
     "shuffle_dataset": "the order of examples is drawn from the recipe's seed",
+    "train_sampling_strategy": "the order of examples is drawn from the recipe's seed",
+    "ignore_data_skip": "a resumed run shows the examples that an undisturbed one would",
+    "auto_find_batch_size": "the batch would depend on the machine's free memory",
+    "logging_steps": "every update is logged",
+    "logging_strategy": "every update is logged",
+    "logging_nan_inf_filter": "it hides a loss that is no longer a number",
+    "use_cpu": "use training.accelerate_config; without a GPU the CPU is taken",
     "push_to_hub": "nothing leaves this machine",
 }

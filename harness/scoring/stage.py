@@ -1,0 +1,203 @@
+"""Scoring: every fine-tuned run and every baseline gives each held-out sentence a probability for each label."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.backends.models import load_model, load_tokenizer, revision_of
+from harness.errors import DataError
+from harness.prompts.render import completion, render_classify, template_source
+from harness.schemas.manifest import Counts
+from harness.schemas.mix import Mix
+from harness.schemas.recipe import Training
+from harness.schemas.tables import GOLD, PREDICTIONS, TRAIN
+from harness.scoring.baselines import majority_predictions, tfidf_predictions
+from harness.seeds import integer
+from harness.store import Run, Unit, read_table, write_table
+
+log = logging.getLogger(__name__)
+
+PREDICTIONS_FILE = "predictions.parquet"
+Baseline = Literal["tfidf", "majority"]
+
+
+def units(run: Run) -> list[Unit]:
+    found = []
+    for mix in run.recipe.mixes:
+        found += [_llm_unit(run, mix, k) for k in range(run.recipe.file.training.train_seeds)]
+        found += [_baseline_unit(run, mix, name) for name in run.recipe.file.scoring.baselines]
+    return found
+
+
+def trained_weights(run: Run, mix: str, seed_index: int) -> Path:
+    """Weights that the training stage leaves: an adapter, or the whole model."""
+    folder = run.path("training", mix, f"seed_{seed_index}")
+    if run.recipe.file.training.method == "lora":
+        return folder / "adapter" / "adapter_model.safetensors"
+    return folder / "model" / "model.safetensors"
+
+
+def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
+    training = run.recipe.file.training
+    weights = trained_weights(run, mix.name, seed_index)
+    return Unit(
+        stage="scoring",
+        name=f"{mix.name}/seed_{seed_index}",
+        inputs=[weights, run.path("cohort", "gold.parquet")],
+        settings={
+            **_common_settings(run),
+            "base_model": training.base_model,
+            "weights": revision_of(training.base_model, training.revision),
+            "dtype": training.dtype,
+            "method": training.method,
+            "template": template_source(run.task, run.task.file.prompts.classify),
+            "disease": run.task.file.disease,
+            "definitions": [label.definition for label in run.task.labels],
+        },
+        seed_path=(),
+        work=_score_with(run, weights),
+        outputs=(PREDICTIONS_FILE,),
+    )
+
+
+def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
+    train = run.path("mixes", mix.name, "train.parquet")
+
+    def work(folder: Path) -> Counts:
+        rows, held_out = read_table(train, TRAIN), _held_out(run)
+        if name == "tfidf":
+            seed = integer(run.seed, "scoring", mix.name, name)
+            found = tfidf_predictions(rows, held_out, run.task.label_ids, seed)
+        else:
+            found = majority_predictions(rows, held_out, run.task.label_ids)
+        return _write(folder, found, held_out)
+
+    return Unit(
+        stage="scoring",
+        name=f"{mix.name}/{name}",
+        inputs=[train, run.path("cohort", "gold.parquet")],
+        settings={**_common_settings(run), "baseline": name},
+        seed_path=("scoring", mix.name, name),
+        work=work,
+        outputs=(PREDICTIONS_FILE,),
+    )
+
+
+def _common_settings(run: Run) -> dict[str, Any]:
+    return {
+        "splits": list(run.recipe.file.scoring.splits),
+        "labels": [[label.id, label.name] for label in run.task.labels],
+    }
+
+
+def _held_out(run: Run) -> pa.Table:
+    gold = read_table(run.path("cohort", "gold.parquet"), GOLD)
+    splits = pa.array(run.recipe.file.scoring.splits, pa.string())
+    return gold.filter(pc.is_in(gold["split"], value_set=splits)).combine_chunks()
+
+
+def _score_with(run: Run, weights: Path) -> Callable[[Path], Counts]:
+    def work(folder: Path) -> Counts:
+        # torch is imported here: `harness validate` lists these units and must stay fast
+        from harness.scoring.label_likelihood import label_log_likelihoods, softmax
+
+        training, task = run.recipe.file.training, run.task
+        held_out = _held_out(run)
+        tokenizer = load_tokenizer(training.base_model, revision=training.revision)
+        with _FineTuned(training, weights) as model:
+            scores = label_log_likelihoods(
+                model,
+                tokenizer,
+                [render_classify(task, text) for text in held_out["text"].to_pylist()],
+                [completion(label) for label in task.labels],
+                batch_size=run.recipe.file.scoring.batch_size,
+                ids=held_out["sentence_id"].to_pylist(),
+            )
+        if not np.isfinite(scores).all():
+            raise DataError(f"{folder}: the model gives some label no likelihood at all; its weights are damaged")
+        return _write(folder, prediction_rows(held_out, task.label_ids, scores, softmax(scores)), held_out)
+
+    return work
+
+
+def prediction_rows(
+    held_out: pa.Table, label_ids: tuple[str, ...], scores: NDArray[np.float64], probabilities: NDArray[np.float64]
+) -> pa.Table:
+    """The predictions table.
+
+    Args:
+        held_out: GOLD rows, n_sentences of them.
+        label_ids: Labels in the order of the columns of `scores`; of equally likely ones the first is predicted.
+        scores: Log-likelihoods in nats, shape (n_sentences, n_labels).
+        probabilities: Same shape; rows add up to 1.
+    """
+    n_sentences, n_labels = scores.shape
+    sentence, label = np.repeat(np.arange(n_sentences), n_labels), np.tile(np.arange(n_labels), n_sentences)
+    names = pa.array(label_ids, pa.string()).take(pa.array(label))
+    predicted = scores.argmax(axis=1) if n_sentences else np.zeros(0, dtype=np.intp)
+    repeated = held_out.select(["sentence_id", "split", "label"]).take(pa.array(sentence))
+    return pa.table(
+        {
+            "sentence_id": repeated["sentence_id"],
+            "label": names,
+            "split": repeated["split"],
+            "log_likelihood": pa.array(scores.ravel(), pa.float64()),
+            "probability": pa.array(probabilities.ravel(), pa.float64()),
+            "is_true": pc.equal(repeated["label"].combine_chunks(), names),
+            "is_predicted": pa.array(predicted[sentence] == label),
+        }
+    )
+
+
+def _write(folder: Path, predictions: pa.Table, held_out: pa.Table) -> Counts:
+    table = write_table(folder / PREDICTIONS_FILE, predictions, PREDICTIONS)
+    right = table.filter(pc.and_(table["is_true"], table["is_predicted"])).num_rows
+    return Counts(
+        rows_in=held_out.num_rows,
+        rows_out=table.num_rows,
+        notes={"n_sentences": held_out.num_rows, "n_right": right},
+    )
+
+
+class _FineTuned:
+    """The fine-tuned model for the length of a block; an adapter is put on the base model and taken off again."""
+
+    def __init__(self, training: Training, weights: Path) -> None:
+        self.training, self.weights = training, weights
+        self.adapted: Any = None
+
+    def __enter__(self) -> Any:
+        device = _device()
+        if self.training.method == "full":
+            return load_model(str(self.weights.parent), dtype=self.training.dtype).to(device)
+        from peft import PeftModel
+
+        base = _base_model(self.training.base_model, self.training.revision, self.training.dtype, device)
+        self.adapted = PeftModel.from_pretrained(base, str(self.weights.parent)).eval()
+        return self.adapted
+
+    def __exit__(self, *_: object) -> None:
+        if self.adapted is not None:
+            self.adapted.unload()
+
+
+@lru_cache(maxsize=1)
+def _base_model(name: str, revision: str | None, dtype: Any, device: str) -> Any:
+    """The base model, loaded once for all runs of a process."""
+    log.info("loading %s for scoring", name)
+    return load_model(name, revision=revision, dtype=dtype).to(device)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

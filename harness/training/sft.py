@@ -1,0 +1,313 @@
+"""One supervised fine-tuning run: rows of a mix in, an adapter and a log out. The only caller of TRL.
+
+The trainer's own choices are taken over except where runs would stop being comparable: the order of rows is fixed,
+nothing is shuffled, packed, cut or dropped, the loss is on the label alone, and an update is the same rows on any
+number of processes. Every process of a run calls `train`; only the first writes files of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from peft import LoraConfig
+from torch.nn import functional
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from harness.backends.models import load_model, load_tokenizer
+from harness.errors import ConfigError, TrainingError
+from harness.schemas.manifest import Counts
+from harness.schemas.tables import TRAIN, TRAINING_LOG
+from harness.seeds import integer
+from harness.store import read_table, sha256_file, sha256_json, write_table
+from harness.training.card import write_card
+from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mark_complete
+from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob
+from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, BatchPlan, checkpoint_interval, plan_batches
+from harness.training.rows import Examples, examples
+
+log = logging.getLogger(__name__)
+
+# r, alpha and all linear layers as in "LoRA Without Regret" and most published 8B recipes; dropout as in QLoRA
+# (Dettmers et al. 2023) for models up to 13B.
+LORA_DEFAULTS: dict[str, Any] = {
+    "r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.05,
+    "target_modules": "all-linear",
+    "task_type": "CAUSAL_LM",
+}
+# On a CPU, rows laid end to end in one sequence save the padding but attend over the whole batch; past about this many
+# tokens a batch the attention costs more than the padding did (SmolLM2-135M, float32).
+FLAT_BATCH_TOKENS = 1024
+SECONDS_BETWEEN_LINES = 2.0
+# transformers 5.2x renamed the field, and the old name warns
+CHECKPOINTING = "activation_checkpointing"
+if CHECKPOINTING not in SFTConfig.__dataclass_fields__:
+    CHECKPOINTING = "gradient_checkpointing"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the run computes on, and in which floating-point format."""
+
+    device: str
+    use_cpu: bool
+    bf16: bool
+    fp16: bool
+
+
+def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
+    """Fine-tune the base model on one mix and write `adapter/` (or `model/`) and `log.parquet` into `folder`.
+
+    Called by every process of the run. An interrupted run goes on from its last whole checkpoint and ends with the same
+    adapter and log, apart from `seconds`.
+
+    Args:
+        job: Settings of the run.
+        table: The mix's `train.parquet`.
+        folder: The run's own folder, which all processes can reach.
+
+    Returns:
+        Rows and notes: updates, examples, tokens, first and last loss, processes, device.
+
+    Raises:
+        ConfigError: Settings that TRL, PEFT or the number of processes do not allow.
+        DataError: Rows that would be cut, dropped or miscounted.
+        BackendError: The base model cannot be loaded.
+        TrainingError: The loss is no longer a number.
+    """
+    hardware = _hardware(job)
+    plan = plan_batches(
+        job.global_batch_size,
+        n_processes=int(os.environ.get("WORLD_SIZE", "1")),
+        at_most=job.sft.get("per_device_train_batch_size", DEFAULT_PER_DEVICE_BATCH),
+    )
+    tokenizer = load_tokenizer(job.base_model, revision=job.revision)
+    rows = examples(read_table(table, TRAIN), job, tokenizer)
+    settings = _settings(job, plan, rows, hardware=hardware, folder=folder)
+    first = PartialState().is_main_process
+    if first:
+        keep_matching(folder / CHECKPOINTS, _checkpoint_key(job, plan, table))
+    PartialState().wait_for_everyone()
+    trainer = _trainer(job, settings, rows, tokenizer)
+    n_trainable = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad)
+    checkpoint = latest(folder / CHECKPOINTS)
+    if checkpoint is not None:
+        log.info("going on from %s", checkpoint.name)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    log_rows = _log_rows(trainer.state.log_history)
+    counts = _counts(plan, rows, log_rows, device=hardware.device, n_trainable=n_trainable)
+    _save(trainer, job, folder, counts)
+    if first:
+        write_table(folder / LOG_TABLE, log_rows, TRAINING_LOG)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    PartialState().wait_for_everyone()
+    return counts
+
+
+def _hardware(job: TrainingJob) -> Hardware:
+    use_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() == "true" or not torch.cuda.is_available()
+    if use_cpu:
+        return Hardware(device="cpu", use_cpu=True, bf16=False, fp16=False)
+    bf16 = torch.cuda.is_bf16_supported() and job.dtype in ("auto", "bfloat16")
+    fp16 = not bf16 and job.dtype in ("auto", "float16")
+    return Hardware(device=torch.cuda.get_device_name(), use_cpu=False, bf16=bf16, fp16=fp16)
+
+
+def _under_deepspeed() -> bool:
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
+def _settings(job: TrainingJob, plan: BatchPlan, rows: Examples, *, hardware: Hardware, folder: Path) -> SFTConfig:
+    """TRL's settings: our choices for what a recipe may change, the recipe's own, then what no recipe may change."""
+    tokens_a_batch = float(rows.n_tokens.mean()) * plan.per_device_batch
+    chosen = {
+        "save_strategy": "steps",
+        "save_steps": checkpoint_interval(job.updates),
+        "save_total_limit": 1,
+        CHECKPOINTING: job.method == "full" and not hardware.use_cpu,  # TRL's default is always
+        "bf16": hardware.bf16,
+        "fp16": hardware.fp16,
+        "dataloader_pin_memory": not hardware.use_cpu,
+        "padding_free": hardware.use_cpu and tokens_a_batch <= FLAT_BATCH_TOKENS,
+        "ddp_find_unused_parameters": False,  # every trained weight takes part in every loss
+        "disable_tqdm": True,
+    }
+    fixed = {
+        "output_dir": str(folder / CHECKPOINTS),
+        "max_steps": job.updates,
+        "per_device_train_batch_size": plan.per_device_batch,
+        "gradient_accumulation_steps": plan.accumulation,
+        "seed": integer(job.root_seed, "training", f"seed_{job.seed_index}"),  # the same in every mix: runs are paired
+        "train_sampling_strategy": "sequential",
+        "shuffle_dataset": False,
+        "packing": False,
+        "max_length": None,  # checked before; TRL would cut, and drop rows without a word
+        "completion_only_loss": True,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would hide a loss that is no longer a number
+        "report_to": "none",
+        # DeepSpeed on the CPU runs with use_cpu off (see harness.train) and needs the backend named
+        "use_cpu": hardware.use_cpu and not _under_deepspeed(),
+        "ddp_backend": "gloo" if hardware.use_cpu and _under_deepspeed() else job.sft.get("ddp_backend"),
+    }
+    given = {key: value for key, value in job.sft.items() if key != "model_init_kwargs"}
+    if "gradient_checkpointing" in given:
+        given[CHECKPOINTING] = given.pop("gradient_checkpointing")
+    try:
+        return SFTConfig(**{**chosen, **given, **fixed})
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"training.sft: {_first_line(error)}") from error
+
+
+def _trainer(job: TrainingJob, settings: SFTConfig, rows: Examples, tokenizer: Any) -> SFTTrainer:
+    model = load_model(job.base_model, revision=job.revision, dtype=_load_dtype(job), **_load_options(job))
+    model.config.use_cache = False
+    try:
+        trainer = _LabelTrainer(
+            model=model,
+            args=settings,
+            train_dataset=Dataset(rows.table),
+            processing_class=tokenizer,
+            peft_config=None if job.method == "full" else LoraConfig(**{**LORA_DEFAULTS, **job.lora}),
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"training.lora, training.sft: {_first_line(error)}") from error
+    seen = [len(ids) for ids in trainer.train_dataset["input_ids"]]
+    if seen != rows.n_tokens.tolist():
+        raise TrainingError(f"{job.title}: TRL would train on {len(seen)} rows, {sum(seen)} tokens; the mix holds "
+                            f"{len(rows.n_tokens)} rows, {rows.n_tokens.sum()} tokens")  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_UpdateLog(job, rows, trainer.accelerator))
+    return trainer
+
+
+def _load_dtype(job: TrainingJob) -> Any:
+    """Frozen weights may be bfloat16; weights that are trained stay float32 under mixed precision unless told so."""
+    return "float32" if job.method == "full" and job.dtype == "auto" else job.dtype
+
+
+def _load_options(job: TrainingJob) -> dict[str, Any]:
+    """`sft.model_init_kwargs`, which TRL itself reads only where it loads the model."""
+    options = dict(job.sft.get("model_init_kwargs") or {})
+    if isinstance(options.get("quantization_config"), dict):
+        from transformers import BitsAndBytesConfig
+
+        try:
+            options["quantization_config"] = BitsAndBytesConfig(**options["quantization_config"])
+        except (ValueError, TypeError, ImportError) as error:
+            raise ConfigError(f"training.sft.model_init_kwargs.quantization_config: {_first_line(error)}") from error
+    return options
+
+
+class _LabelTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with a cheaper head on the CPU: logits of the supervised positions only.
+
+    Without Triton, TRL projects every position onto the vocabulary and masks afterwards; with one label a sentence that
+    is a third of the whole computation.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        flat = self.args.padding_free and self.args.device.type == "cpu" and not return_outputs
+        if not flat or self.args.loss_type != "nll" or self.args.label_smoothing_factor or num_items_in_batch is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        targets = inputs["labels"][0, 1:]  # (n_tokens - 1,): position t predicts token t + 1
+        places = (targets != -100).nonzero().squeeze(1)  # (n_supervised,)
+        without_labels = {key: value for key, value in inputs.items() if key != "labels"}
+        logits = model(**without_labels, use_cache=False, logits_to_keep=places).logits[0]  # (n_supervised, vocabulary)
+        loss = functional.cross_entropy(logits.float(), targets[places], reduction="sum") / num_items_in_batch
+        return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
+
+
+class _UpdateLog(TrainerCallback):  # type: ignore[misc]
+    """Adds tokens and seconds to each update's log entry, says how far the run is, and stops a diverged one."""
+
+    def __init__(self, job: TrainingJob, rows: Examples, accelerator: Any) -> None:
+        self.job, self.rows, self.accelerator = job, rows, accelerator
+        self.began = self.said = time.perf_counter()
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_log(self, _args: Any, state: Any, *_: Any, **__: Any) -> None:
+        entry = state.log_history[-1]
+        if "loss" not in entry:
+            return
+        if not torch.isfinite(torch.tensor([entry["loss"], entry.get("grad_norm") or 0.0])).all():
+            raise TrainingError(
+                f"{self.job.title}: the loss or its gradient is not a number at update {state.global_step} of "
+                f"{self.job.updates}; lower training.sft.learning_rate or use another dtype"
+            )
+        now = time.perf_counter()
+        size = self.job.global_batch_size
+        entry["tokens"] = int(self.rows.n_tokens[(state.global_step - 1) * size : state.global_step * size].sum())
+        entry["seconds"] = round(now - self.began, 4)
+        if state.is_world_process_zero and (now - self.said > SECONDS_BETWEEN_LINES or state.global_step == 1):
+            self.said = now
+            log.info("update %d/%d loss=%.4f", state.global_step, self.job.updates, entry["loss"])
+
+    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        self.accelerator.wait_for_everyone()  # every process has saved its part
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+def _log_rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = ("step", "loss", "learning_rate", "grad_norm", "tokens", "seconds")
+    return [{name: entry.get(name) for name in names} for entry in history if "loss" in entry]
+
+
+def _counts(
+    plan: BatchPlan, rows: Examples, log_rows: list[dict[str, Any]], *, device: str, n_trainable: int
+) -> Counts:
+    n_rows = len(rows.n_tokens)
+    return Counts(
+        rows_in=n_rows,
+        rows_out=n_rows,
+        notes={
+            "n_updates": len(log_rows),
+            "n_examples": n_rows,
+            "n_supervised_tokens": int(rows.n_supervised.sum()),
+            "n_total_tokens": int(rows.n_tokens.sum()),
+            "n_truncated": 0,  # a row that is too long is an error
+            "first_loss": log_rows[0]["loss"],
+            "last_loss": log_rows[-1]["loss"],
+            "device": device,
+            "distributed": PartialState().distributed_type.value,
+            "trainable_parameters": n_trainable,
+            **plan.as_notes(),
+        },
+    )
+
+
+def _save(trainer: SFTTrainer, job: TrainingJob, folder: Path, counts: Counts) -> None:
+    target = folder / (ADAPTER if job.method == "lora" else MODEL)
+    trainer.save_model(str(target))
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        (target / "training_args.bin").unlink(missing_ok=True)  # a pickle, and all of it is in settings.json
+        write_card(target, job, counts)
+
+
+def _checkpoint_key(job: TrainingJob, plan: BatchPlan, table: Path) -> str:
+    """Settings, rows and the way they are cut: a checkpoint holds one random state for each process."""
+    launched = {name: os.environ.get(name) for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP")}
+    return sha256_json({"job": job.model_dump(), "plan": plan.as_notes(), "rows": sha256_file(table), **launched})
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), error.__class__.__name__)
