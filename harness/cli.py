@@ -167,7 +167,7 @@ def _shown(path: Path) -> Path:
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit code 2, never a traceback."""
-    logs.keep_private()
+    logs.prepare_environment()
     try:
         app(standalone_mode=True)
     except HarnessError as error:

@@ -16,7 +16,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,13 +64,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _prepare_environment() -> None:
     """Set what libraries read when they are imported: privacy, and the CPU where there is no GPU."""
-    logs.keep_private()
+    logs.prepare_environment()
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.simplefilter("ignore", FutureWarning)  # between libraries; nobody who trains can mend them
-    # Threads that wait actively for each other come to a standstill on a machine that does something else as well
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     if torch.cuda.is_available():

@@ -47,7 +47,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(recipe: Path, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "harness.cli", "run", str(recipe), "--run-dir", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -80,7 +82,9 @@ def n_cached(folder: Path) -> int:
 
 
 def checkpoints(folder: Path, mix: str) -> list[Path]:
-    return list((folder / STAGE_FOLDERS["training"] / mix / "seed_0" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+    return list(
+        (folder / STAGE_FOLDERS["training"] / mix / "seed_0" / "checkpoints").glob("checkpoint-*/trainer_state.json")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,7 @@ def disturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disturbed") / "run"
     kill_when(start(recipe, folder), lambda: n_cached(folder) >= 4)
     kill_when(start(recipe, folder), lambda: len(checkpoints(folder, "gold")) >= 1)
-    kill_when(start(recipe, folder), lambda: (folder / STAGE_FOLDERS["scoring"] / "gold" / "seed_0").is_dir())
+    kill_when(start(recipe, folder), (folder / STAGE_FOLDERS["scoring"] / "gold" / "seed_0").is_dir)
     finish(start(recipe, folder))
     return folder
 
@@ -123,7 +127,11 @@ def test_arms_give_sentences_and_training_follows_the_budget(undisturbed: Path) 
 
 
 def test_killed_three_times_and_gone_on_with_gives_the_same_tables(undisturbed: Path, disturbed: Path) -> None:
-    names = [path.relative_to(undisturbed) for stage in EXACT for path in (undisturbed / STAGE_FOLDERS[stage]).rglob("*.parquet")]
+    names = [
+        path.relative_to(undisturbed)
+        for stage in EXACT
+        for path in (undisturbed / STAGE_FOLDERS[stage]).rglob("*.parquet")
+    ]
     assert len(names) >= 12
     for name in names:
         assert sha256_file(disturbed / name) == sha256_file(undisturbed / name), name
@@ -148,7 +156,10 @@ def test_a_second_run_does_nothing(recipe: Path, undisturbed: Path) -> None:
 
 
 def test_no_note_text_reaches_the_log(recipe: Path, undisturbed: Path) -> None:
-    texts = [row["text"] for row in read_rows(undisturbed / STAGE_FOLDERS["annotation"] / "dualalign" / "sentences.parquet", SENTENCES)]
+    texts = [
+        row["text"]
+        for row in read_rows(undisturbed / STAGE_FOLDERS["annotation"] / "dualalign" / "sentences.parquet", SENTENCES)
+    ]
     logs = [path.read_text(encoding="utf-8", errors="replace") for path in undisturbed.rglob("*.log")]
     assert logs
     assert not [text for text in texts for log in logs if text in log]

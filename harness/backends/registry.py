@@ -21,11 +21,10 @@ def open_backend(settings: BackendSettings) -> Backend:
 def _embedded(settings: BackendSettings) -> Backend:
     from harness.backends.embedded import EMBEDDED_MODEL
     from harness.backends.transformers import TransformersBackend as Model
-    from harness.backends.transformers import cpu_dtype
 
     if not isinstance(settings, EmbeddedBackend):
         raise BackendError(f"embedded backend: found settings of kind {settings.kind!r}")
-    return Model("embedded", EMBEDDED_MODEL, batch_size=settings.batch_size, dtype=cpu_dtype())
+    return Model("embedded", EMBEDDED_MODEL, batch_size=settings.batch_size, dtype="auto")
 
 
 def _transformers(settings: BackendSettings) -> Backend:

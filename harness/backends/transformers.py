@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from harness.backends.base import Answered, Identity, Reply, Request, Sample
-from harness.backends.models import Dtype, load_model, load_tokenizer, revision_of
+from harness.backends.models import Dtype, last_position, load_model, load_tokenizer, revision_of, settled_dtype
 from harness.backends.sampling import draw, uniforms
 
 MIN_SHARED_TOKENS = 8  # a shorter prefix is not worth its own forward pass
@@ -61,7 +61,7 @@ class TransformersBackend:
     def identity(self) -> Identity:
         # on a CPU the number of threads decides the order of sums, and with it about one text in a hundred
         place = "cuda" if _device() == "cuda" else f"cpu/{torch.get_num_threads()}"
-        variant = f"dtype={self._dtype},chat={self._chat},device={place}"
+        variant = f"dtype={settled_dtype(self._dtype)},chat={self._chat},device={place}"
         return Identity(self._kind, self._name, revision_of(self._name, self._revision), variant)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -200,7 +200,7 @@ class TransformersBackend:
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=last_position(ids),
         )
         return out.logits[:, -1], out.past_key_values
 
@@ -247,14 +247,6 @@ class _State:
     cache: Any
     mask: torch.Tensor  # (n_rows, n_tokens), 1 where a token is no padding
     logits: torch.Tensor  # (n_rows, n_vocabulary), of the next token
-
-
-def cpu_dtype() -> Dtype:
-    """The fastest number format of this machine for a small model: bfloat16 where the processor multiplies it."""
-    if torch.cuda.is_available():
-        return "auto"
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if native else "float32"
 
 
 def _device() -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.logs import keep_private
+from harness.logs import prepare_environment
 from harness.reports import leaderboard, wording
 from harness.reports.inputs import CLASS_METRIC, LLM, Inputs, LossCurve
 from harness.reports.tracking import TrackingMode, tracking_mode
@@ -61,7 +61,7 @@ def write_record(inputs: Inputs, folder: Path) -> dict[str, Any]:
     mode = tracking_mode(inputs.recipe)
     if mode == "disabled":
         return {"mode": mode, "n_runs": 0}
-    keep_private()
+    prepare_environment()
     with _environment({"WANDB_MODE": mode, "WANDB_CACHE_DIR": str(folder / "wandb" / "cache")}):
         return _write_all(inputs, folder, mode)
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness.backends.models import last_position
 from harness.backends.tokenizer import EncodedPair, encode_pairs
 from harness.errors import ConfigError, DataError, collect_faults
 
@@ -125,7 +126,13 @@ def _score_batch(model: Any, batch: Sequence[Candidates], *, pad: int) -> NDArra
     contexts, mask = _padded([one.context for one in batch], pad=pad, left=True)  # (batch, longest context)
     contexts, mask = contexts.to(device), mask.to(device)
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    prompt = model(input_ids=contexts, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1)
+    prompt = model(
+        input_ids=contexts,
+        attention_mask=mask,
+        position_ids=places,
+        use_cache=True,
+        logits_to_keep=last_position(contexts),
+    )
     first = torch.log_softmax(prompt.logits[:, -1].float(), dim=-1)  # (batch, vocabulary)
     scores = np.zeros((len(batch), len(batch[0].continuations)), dtype=np.float64)
     for labels in _groups(batch):

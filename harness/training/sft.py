@@ -23,7 +23,7 @@ from torch.nn import functional
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from harness.backends.models import load_model, load_tokenizer
+from harness.backends.models import load_model, load_tokenizer, settled_dtype
 from harness.errors import ConfigError, TrainingError
 from harness.schemas.manifest import Counts
 from harness.schemas.tables import TRAIN, TRAINING_LOG
@@ -61,6 +61,7 @@ class Hardware:
     """What the run computes on, and in which floating-point format."""
 
     device: str
+    dtype: str  # of the base weights
     use_cpu: bool
     bf16: bool
     fp16: bool
@@ -106,7 +107,7 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
         log.info("going on from %s", checkpoint.name)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     log_rows = _log_rows(trainer.state.log_history)
-    counts = _counts(plan, rows, log_rows, device=hardware.device, n_trainable=n_trainable)
+    counts = _counts(plan, rows, log_rows, hardware=hardware, n_trainable=n_trainable)
     _save(trainer, job, folder, counts)
     if first:
         write_table(folder / LOG_TABLE, log_rows, TRAINING_LOG)
@@ -116,12 +117,13 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
 
 
 def _hardware(job: TrainingJob) -> Hardware:
+    dtype = settled_dtype(_load_dtype(job))
     use_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() == "true" or not torch.cuda.is_available()
     if use_cpu:
-        return Hardware(device="cpu", use_cpu=True, bf16=False, fp16=False)
+        return Hardware(device="cpu", dtype=dtype, use_cpu=True, bf16=False, fp16=False)
     bf16 = torch.cuda.is_bf16_supported() and job.dtype in ("auto", "bfloat16")
     fp16 = not bf16 and job.dtype in ("auto", "float16")
-    return Hardware(device=torch.cuda.get_device_name(), use_cpu=False, bf16=bf16, fp16=fp16)
+    return Hardware(device=torch.cuda.get_device_name(), dtype=dtype, use_cpu=False, bf16=bf16, fp16=fp16)
 
 
 def _under_deepspeed() -> bool:
@@ -272,7 +274,7 @@ def _log_rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _counts(
-    plan: BatchPlan, rows: Examples, log_rows: list[dict[str, Any]], *, device: str, n_trainable: int
+    plan: BatchPlan, rows: Examples, log_rows: list[dict[str, Any]], *, hardware: Hardware, n_trainable: int
 ) -> Counts:
     n_rows = len(rows.n_tokens)
     return Counts(
@@ -286,7 +288,8 @@ def _counts(
             "n_truncated": 0,  # a row that is too long is an error
             "first_loss": log_rows[0]["loss"],
             "last_loss": log_rows[-1]["loss"],
-            "device": device,
+            "device": hardware.device,
+            "dtype": hardware.dtype,
             "distributed": PartialState().distributed_type.value,
             "trainable_parameters": n_trainable,
             **plan.as_notes(),

@@ -183,7 +183,7 @@ def test_the_environment_decides_before_the_recipe(inputs: Inputs, monkeypatch: 
 
 
 def test_a_recipe_that_asks_for_online_gets_it(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    # keep_private must not decide the mode: it would win over the recipe
+    # prepare_environment must not decide the mode: it would win over the recipe
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert "WANDB_MODE" not in PRIVATE_DEFAULTS
     assert tracking_mode(make_run(tracking={"wandb": {"mode": "online"}}).recipe) == "online"

@@ -82,7 +82,9 @@ def test_a_patient_has_one_value_of_each_variable(gold: list[dict[str, Any]]) ->
 def test_both_labels_of_every_sentence_are_kept_and_disagreements_are_adjudicated(
     gold: list[dict[str, Any]], annotation: list[dict[str, str]]
 ) -> None:
-    assert {row["sentence_id"]: row["label"] for row in gold} == {row["sentence_id"]: row["label"] for row in annotation}
+    assert {row["sentence_id"]: row["label"] for row in gold} == {
+        row["sentence_id"]: row["label"] for row in annotation
+    }
     for row in annotation:
         agreed = row["annotator_a"] == row["annotator_b"]
         assert agreed == (row["adjudication"] == "")

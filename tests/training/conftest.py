@@ -93,7 +93,7 @@ def make_job(tiny_model: Path) -> Callable[..., TrainingJob]:
             base_model=str(tiny_model),
             revision=None,
             weights="local",
-            dtype="auto",
+            dtype="float32",
             method="lora",
             lora={"r": 4},
             sft={"learning_rate": 1e-2},

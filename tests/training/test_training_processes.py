@@ -64,6 +64,7 @@ def recipe(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe
         "mixes": ["gold"],
         "training": {
             "base_model": str(tiny_model),
+            "dtype": "float32",
             "global_batch_size": 8,
             "budget": {"size": 6},
             "lora": {"r": 4, "lora_dropout": 0.0},
