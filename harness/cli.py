@@ -46,13 +46,19 @@ def run(
     force: Force = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a recipe from gold to report; what is finished is skipped, what was interrupted goes on."""
+    """Run a recipe, from gold to report.
+
+    What is finished is skipped; what was interrupted goes on.
+    """
     _run(recipe, overrides=overrides, run_dir=run_dir, until=until, force=force, verbose=verbose)
 
 
 @app.command()
 def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
-    """Check a recipe, its task and its mixes; list every fault; start nothing."""
+    """Check a recipe; start nothing.
+
+    Faults of the recipe, its task and its mixes are listed together.
+    """
     loaded = _load(recipe, overrides)
     training = loaded.file.training
     n_cells = len(loaded.mixes) * training.train_seeds
@@ -77,7 +83,10 @@ def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, e.g. runs/*.")],
     output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,
 ) -> None:
-    """Print one leaderboard over several runs; runs that cannot be compared are set apart with the reason."""
+    """Print one leaderboard over several runs.
+
+    Runs that cannot be compared are set apart with the reason.
+    """
     from harness.reports.stage import leaderboard_across
     from harness.store import write_text
 

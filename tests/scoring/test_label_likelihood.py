@@ -136,7 +136,7 @@ def test_a_sentence_longer_than_the_context_is_named(model: Any, tokenizer: Any)
 def test_the_embedded_model_scores_as_plainly_computed(tokenizer: Any) -> None:
     from harness.backends.models import load_model
 
-    model = load_model(str(unpacked_model()))
+    model = load_model(str(unpacked_model()), dtype="float32")
     prompts, labels = PROMPTS[:3], LABELS[:4]
     expected = plainly(model, tokenizer, prompts, labels)
     np.testing.assert_allclose(cached(model, tokenizer, prompts, labels, batch_size=3), expected, atol=1e-4, rtol=0)

@@ -40,7 +40,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "seed": 3,
         "gold": {"split": {"train": 0.6, "validation": 0.3, "test": 0.1}},
         "mixes": ["gold"],
-        "training": {"base_model": str(base), "train_seeds": N_SEEDS, "global_batch_size": 8, "budget": {"size": 6}},
+        "training": {"base_model": str(base), "dtype": "float32", "train_seeds": N_SEEDS, "global_batch_size": 8,
+                     "budget": {"size": 6}},
     }))  # fmt: skip
     run = Run(recipe=load_recipe(recipe_path), folder=tmp_path_factory.mktemp("runs") / "toy")
     list(run_recipe(run.recipe, run.folder, until="mixes"))
