@@ -17,6 +17,7 @@ import psutil
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
+from harness.backends.models import load_model
 from harness.errors import ConfigError, DataError, TrainingError
 from harness.pipeline import run_recipe, run_unit
 from harness.schemas.recipe import Recipe, load_recipe
@@ -142,6 +143,30 @@ def test_a_cell_that_a_user_launched_on_two_processes_is_what_the_pipeline_wants
     assert [row["tokens"] for row in two] == [row["tokens"] for row in one]
     # Adam on sums that were rounded in another order: measured 1e-6 after six updates
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_zero2_processes_train_the_quickstart_model(tmp_path: Path) -> None:
+    """The recipe's own base model, adapter and precision; the adapter loads and has learned."""
+    import torch
+    from peft import PeftModel
+
+    path = shipped("recipes") / "quickstart.yaml"
+    overrides = ["mixes=[gold]", "training.global_batch_size=4", "training.budget.size=2"]
+    recipe = load_recipe(path, overrides)
+    run = Run(recipe=recipe, folder=tmp_path / "run")
+    list(run_recipe(recipe, run.folder, until="mixes"))
+    command = accelerate("zero2", "--num_processes", "2", "-m", "harness.train", str(path), "--mix", "gold", "--run-dir",
+                         str(run.folder), *(word for override in overrides for word in ("--set", override)))  # fmt: skip
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = run.path("training", "gold", "seed_0")
+    notes = read_manifest(folder).counts.notes
+    assert (notes["distributed"], notes["n_processes"], notes["n_updates"]) == ("DEEPSPEED", 2, 2)
+    model = PeftModel.from_pretrained(load_model(recipe.file.training.base_model), folder / "adapter")
+    learned = [weight for name, weight in model.named_parameters() if "lora_B" in name]
+    assert len(learned) == 30 * 7  # layers x linear maps in each
+    assert all(bool(torch.any(weight != 0)) for weight in learned)  # B starts at zero
 
 
 @pytest.mark.slow
