@@ -19,7 +19,7 @@ PRIVATE_DEFAULTS = {
 
 # Threads that wait actively bring each other to a standstill on a machine that does something else as well; threads
 # that sleep at once pay for it in small models. Waiting for some 30 microseconds is near the best of both: on two cores
-# a training step of SmolLM2-135M takes 1.8 s alone and 3.6 s beside another one; the defaults take 1.8 s and 13.7 s.
+# a training step of SmolLM2-135M takes 1.8 s alone and 3.6 s beside another one, which with the defaults is 13.7 s.
 THREAD_DEFAULTS = {"GOMP_SPINCOUNT": "1000"}
 
 NOISY_LOGGERS = ("httpx", "httpcore", "urllib3", "filelock", "datasets", "fsspec", "matplotlib")

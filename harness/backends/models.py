@@ -114,7 +114,7 @@ def last_position(ids: torch.Tensor) -> torch.Tensor:
     """What `logits_to_keep` is given to project the last of (n_rows, n_tokens) positions onto the vocabulary.
 
     The number 1 would mean the same, but makes a strided view, for whose product a CPU copies the output matrix once a
-    row: 2.7 of the 3.3 seconds of a batch of 32, and gigabytes.
+    row: 1.4 of the 3.3 seconds of a batch of 32, and gigabytes.
     """
     import torch
 
