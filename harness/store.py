@@ -210,6 +210,20 @@ class Run:
     def seed(self) -> int:
         return self.recipe.seed
 
+    @property
+    def population_file(self) -> Path | None:
+        """The target of statistical alignment: estimated from the recipe's cohort, else the task's, if it has one."""
+        if self.recipe.file.cohort is not None:
+            return self.path("cohort", "population", "population.yaml")
+        return self.task.path(self.task.file.population)
+
+    @property
+    def trajectory_file(self) -> Path | None:
+        """The target of semantic alignment: fitted to the recipe's notes, else the task's, if it has one."""
+        if self.recipe.file.notes is not None:
+            return self.path("cohort", "trajectory", "trajectory.yaml")
+        return self.task.path(self.task.file.trajectory)
+
     def path(self, stage: str, *parts: str) -> Path:
         """E.g. `run.path("mixes", "gold", "train.parquet")` -> `runs/<recipe>/04_mixes/gold/train.parquet`."""
         return self.folder.joinpath(STAGE_FOLDERS[stage], *parts)

@@ -63,6 +63,8 @@ def draw_visits(trajectory: Trajectory, persona_id: str, rng: np.random.Generato
             "days_before_diagnosis": np.floor((end - years) * DAYS_PER_YEAR).astype(np.int64),
             "stage": np.array(trajectory.stage_ids, dtype=object)[stage],
             "note_type": note_type,
+            "author_id": pa.nulls(len(years), pa.string()),
+            "style": pa.nulls(len(years), pa.string()),
         },
         schema=VISITS.schema,
     )
@@ -111,6 +113,7 @@ def draw_mentions(
             "term": plan.terms[term],
             "label": label,
             "polarity": np.where(is_absent, ABSENT, PRESENT).astype(object),
+            "course": pa.nulls(len(note), pa.string()),
         },
         schema=MENTIONS.schema,
     )

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from harness.alignment.semantic import draw_mentions, draw_visits
 from harness.alignment.statistical import Persona, draw_personas, persona_id
+from harness.schemas.arms import Arm
 from harness.schemas.manifest import Counts
 from harness.schemas.population import load_population
-from harness.schemas.recipe import Arm
 from harness.schemas.tables import MENTIONS, PERSONAS, VISITS
 from harness.schemas.trajectory import Trajectory, load_trajectory
 from harness.seeds import generator
@@ -33,8 +33,8 @@ def units(run: Run) -> list[Unit]:
     arms = run.recipe.arms
     n = max((n_personas(arm) for arm in arms.values() if needs_alignment(arm)), default=0)
     task = run.task
-    files = (task.file.population, task.file.trajectory, task.file.lexicon)
-    inputs = [path for path in map(task.path, files) if path is not None] if n else []
+    files = (run.population_file, run.trajectory_file, task.path(task.file.lexicon))
+    inputs = [path for path in files if path is not None] if n else []
 
     def work(folder: Path) -> Counts:
         return _align(run, n, folder)
@@ -71,7 +71,7 @@ def n_personas(arm: Arm) -> int:
 
 def _align(run: Run, n: int, folder: Path) -> Counts:
     task = run.task
-    population_path, trajectory_path = task.path(task.file.population), task.path(task.file.trajectory)
+    population_path, trajectory_path = run.population_file, run.trajectory_file
     personas: list[Persona] = []
     if n and population_path is not None:
         population = load_population(population_path, task)

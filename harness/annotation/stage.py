@@ -64,5 +64,7 @@ def label_sentence(arm: str, synthetic: Mapping[str, Any]) -> dict[str, Any]:
         "label": synthetic["planned_label"],
         "label_source": "file" if synthetic["backend"] == "file" else "plan",
         "confidence": None,
+        "term": synthetic["planned_term"],
+        "planned_label": synthetic["planned_label"],
         **subgroups,
     }

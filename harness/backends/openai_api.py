@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.backends.base import Answered, Identity, Reply, Request, Sample, first_line
 from harness.errors import BackendError, ConfigError
-from harness.schemas.recipe import OpenAIBackend as Settings
+from harness.schemas.arms import OpenAIBackend as Settings
 
 PROBE_S = 10.0  # a server that lists its models slower than this is not there
 FIRST_WAIT_S = 0.5

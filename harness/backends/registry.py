@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.backends.base import Backend
 from harness.errors import BackendError
-from harness.schemas.recipe import BackendSettings, EmbeddedBackend, OpenAIBackend, TransformersBackend
+from harness.schemas.arms import BackendSettings, EmbeddedBackend, OpenAIBackend, TransformersBackend
 
 
 def open_backend(settings: BackendSettings) -> Backend:

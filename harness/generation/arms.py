@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from harness.errors import DataError
 from harness.prompts.sight import Slot
-from harness.schemas.recipe import Sight
+from harness.schemas.arms import Sight
 from harness.schemas.task import Task
 
 # Of the negative label's sentences, the share that deny a planned term; the rest are routine content of the visit. Both

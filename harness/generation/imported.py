@@ -124,6 +124,7 @@ def _read_row(record: Record, ours: Mapping[str, str], task: Task, faults: _Faul
         )
     row: dict[str, Any] = {
         "text_id": _word(cell("text_id")) or f"{record.row:06d}",
+        "unit": "sentence",
         "planned_label": label,
         "persona_id": _word(cell("persona_id")),
         "backend": "file",

@@ -11,7 +11,7 @@ from harness.backends.base import Request
 from harness.prompts.exemplars import Exemplar
 from harness.prompts.render import render_generate
 from harness.prompts.sight import Slot
-from harness.schemas.recipe import Sight
+from harness.schemas.arms import Sight
 from harness.schemas.task import Task
 from harness.seeds import integer
 

@@ -31,8 +31,8 @@ from harness.prompts.exemplars import load_exemplars
 from harness.prompts.render import template_source
 from harness.prompts.sight import Slot, visible
 from harness.records import parse_records
+from harness.schemas.arms import Arm
 from harness.schemas.manifest import Counts
-from harness.schemas.recipe import Arm
 from harness.schemas.tables import GOLD, MENTIONS, PERSONAS, REJECTED, SUBGROUP_COLUMNS, SYNTHETIC, VISITS
 from harness.schemas.task import Task
 from harness.seeds import generator
@@ -221,6 +221,7 @@ def _synthetic_row(run: Run, identity: Identity, candidate: Candidate) -> dict[s
     slot, reply = candidate.slot, candidate.reply
     return {
         "text_id": f"{slot.index:06d}",
+        "unit": "sentence",
         "planned_label": slot.label,
         "planned_term": slot.term,
         "persona_id": None if slot.persona is None else slot.persona["persona_id"],

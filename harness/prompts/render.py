@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from harness.errors import ConfigError
 from harness.prompts.exemplars import Exemplar
 from harness.prompts.sight import Slot, visible
-from harness.schemas.recipe import Sight
+from harness.schemas.arms import Sight
 from harness.schemas.task import Label, Task
 
 SHARED_TEMPLATES = Path(__file__).resolve().parent

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.schemas.recipe import Sight
+from harness.schemas.arms import Sight
 from harness.schemas.task import Label, Task
 
 MAX_RISK_FACTORS = 2  # a persona may carry a dozen; more than two crowd the rest out of a short prompt

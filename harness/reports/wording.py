@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from harness.schemas.recipe import Arm, Recipe
+from harness.schemas.arms import Arm
+from harness.schemas.recipe import Recipe
 
 MINUS = "\u2212"
 EN_DASH = "\u2013"

@@ -38,6 +38,40 @@ class ConditionalShare(MarkedTable):
     last digit given is a fair choice."""
 
 
+class TwoWay(Marked):
+    """Joint shares of two variables, e.g. of every sex in every age band; all of them add up to 1."""
+
+    variables: tuple[str, str]
+    values: dict[str, dict[str, float]]
+    """Level of the first variable to level of the second to share."""
+    tolerance: float = Field(default=0.0, ge=0, lt=0.5)
+    """How far its sums may lie from the margins (rounded publications rarely agree exactly); the margins win."""
+
+
+class JointSeed(Marked):
+    """Where raking starts: relations between variables that no target speaks of are kept from here."""
+
+    cells: tuple[dict[str, str | float], ...]
+    """Counts by combination, e.g. {sex: female, age_band: 85+, n: 120}; combinations not listed have `rest`."""
+    rest: float = Field(default=0.0, ge=0)
+    """Count given to combinations that are not listed; 0 makes them impossible."""
+
+
+class ConditionalPrevalence(MarkedTable):
+    """Prevalence of a risk factor in each level of a variable, as a target (a ratio only decides who has it)."""
+
+    tolerance: float = Field(default=0.005, ge=0, lt=0.5)
+    """How far their mixture may lie from the factor's overall prevalence, which wins."""
+
+
+class RiskAssociation(Marked):
+    """How two risk factors go together in one person."""
+
+    factors: tuple[str, str]
+    odds_ratio: float = Field(gt=0)
+    """Odds of the one among carriers of the other over the odds among the rest; 1 is independence."""
+
+
 class Association(MarkedTable):
     """How much likelier one level of a variable is in each level of another; margins are met whatever it says."""
 
@@ -111,10 +145,16 @@ class Population(Settings):
     margins: dict[str, dict[str, Number]] = Field(min_length=1)
     """Variable to level to share; shares add up to 1."""
     conditional_shares: dict[str, ConditionalShare] = Field(default_factory=dict)
+    two_way: dict[str, TwoWay] = Field(default_factory=dict)
     associations: dict[str, Association] = Field(default_factory=dict)
+    joint_seed: JointSeed | None = None
+    """null: independence."""
     age_years: dict[str, AgeDistribution]
     """Age band to the ages inside it."""
     risk_factors: dict[str, RiskFactor] = Field(default_factory=dict)
+    risk_factor_prevalence: dict[str, dict[str, ConditionalPrevalence]] = Field(default_factory=dict)
+    """Variable to factor to level to prevalence; a factor has one of these or ratios for a variable, not both."""
+    risk_factor_associations: tuple[RiskAssociation, ...] = ()
     risk_factor_ratios: dict[str, dict[str, MarkedTable]] = Field(default_factory=dict)
     """Variable to factor to level to ratio: a level that is not listed has 1."""
     risk_factor_reference: dict[str, ReferencePrevalence] = Field(default_factory=dict)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ConfigError, Faults, nearest
+from harness.schemas.arms import Annotation, Arm, Spending
 from harness.schemas.base import Settings, build, read_yaml
+from harness.schemas.cohorts import Cohort, Notes
 from harness.schemas.mix import GOLD_ORIGIN, Mix, load_mix
 from harness.schemas.population import load_population
 from harness.schemas.shipped import shipped
@@ -19,7 +21,7 @@ from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FI
 from harness.schemas.trajectory import load_trajectory
 
 SPLITS = ("train", "validation", "test")
-Sight = Literal["label", "persona", "trajectory"]
+PartT = TypeVar("PartT", bound=Settings | None)
 
 
 class SplitShares(Settings):
@@ -46,86 +48,6 @@ class Gold(Settings):
     """Shares of patients per split; or `column`: the data's own `split` column, which must keep patients whole."""
     deduplicate: bool = False
     """Drop rows whose text and label repeat an earlier row of the same patient; they are kept in rejected.parquet."""
-
-
-class EmbeddedBackend(Settings):
-    """SmolLM2-135M-Instruct from the pinned wheel: no download, no GPU, weak text."""
-
-    kind: Literal["embedded"]
-    batch_size: int = Field(default=32, ge=1)
-
-
-class TransformersBackend(Settings):
-    """Any causal language model that transformers loads."""
-
-    kind: Literal["transformers"]
-    model: str
-    """Hub id or local folder."""
-    revision: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: int = Field(default=16, ge=1)
-    chat: bool = False
-    """Wrap the prompt in the tokenizer's chat template as one user turn."""
-
-
-class OpenAIBackend(Settings):
-    """Any OpenAI-compatible server: vLLM, SGLang, TGI, `transformers serve`."""
-
-    kind: Literal["openai_api"]
-    base_url: str = Field(pattern=r"^https?://")
-    """Up to and including `/v1`."""
-    model: str
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key; the key itself never stands in a recipe."""
-    concurrency: int = Field(default=8, ge=1, le=1024)
-    """Requests in flight at once."""
-    timeout_s: float = Field(default=120, gt=0)
-    max_retries: int = Field(default=4, ge=0, le=20)
-    """Further tries after 429, 5xx or a broken connection, with exponential back-off."""
-    endpoint: Literal["chat", "completions"] = "chat"
-
-
-BackendSettings = Annotated[EmbeddedBackend | TransformersBackend | OpenAIBackend, Field(discriminator="kind")]
-
-
-class Sampling(Settings):
-    temperature: float = Field(default=0.9, gt=0, le=2)
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    max_new_tokens: int = Field(default=48, ge=4, le=4096)
-    max_attempts: int = Field(default=8, ge=1, le=100)
-    """Candidates asked for per sentence before the sentence is given up and counted as rejected."""
-
-
-class Arm(Settings):
-    """How one kind of synthetic text comes about: generated under what `sees` allows, or read from a file."""
-
-    sees: tuple[Sight, ...] | None = None
-    """[label]: unguided. With persona: statistical alignment. With trajectory: semantic. With both: DualAlign."""
-    n_sentences: int = Field(default=200, ge=1)
-    n_personas: int | None = Field(default=None, ge=1)
-    """Personas drawn for this arm's prompts; null: one for every four sentences, at least 20."""
-    labels: Literal["gold", "trajectory"] = "gold"
-    """Label distribution asked for: the training gold's, so that arms differ in content alone; or the trajectory's."""
-    backend: BackendSettings | None = None
-    sampling: Sampling = Sampling()
-    path: Path | None = None
-    """JSONL, CSV or Parquet of somebody else's synthetic sentences: columns text and label, subgroups if known."""
-    columns: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("sees")
-    @classmethod
-    def label_first(cls, sees: tuple[Sight, ...] | None) -> tuple[Sight, ...] | None:
-        if sees is not None and ("label" not in sees or len(set(sees)) != len(sees)):
-            raise ValueError(f"found {list(sees)}; sees must hold label, and each of persona, trajectory at most once")
-        return sees
-
-    @model_validator(mode="after")
-    def generated_or_file(self) -> Self:
-        if (self.path is None) == (self.sees is None):
-            raise ValueError("give exactly one of sees (generate) and path (read somebody else's sentences)")
-        if self.sees is not None and self.backend is None:
-            raise ValueError("a generated arm needs a backend, e.g. {kind: embedded}")
-        return self
 
 
 class TrainingBudget(Settings):
@@ -210,7 +132,13 @@ class RecipeFile(Settings):
     task: str
     seed: int = Field(ge=0)
     gold: Gold = Gold()
+    cohort: Cohort | None = None
+    """Your own patients as the target of statistical alignment; null: the task's population."""
+    notes: Notes | None = None
+    """Your own notes as the target of semantic alignment; null: the task's trajectory."""
     arms: dict[Annotated[str, Field(pattern=ID_PATTERN)], Arm] = Field(default_factory=dict)
+    annotation: Annotation = Annotation()
+    spending: Spending = Spending()
     mixes: tuple[str, ...] = Field(min_length=1)
     """Names in data_mixes/, or paths of mix files."""
     training: Training = Training()
@@ -346,7 +274,7 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
             f"evaluation.reference_mix: no mix {reference!r}{nearest(reference, names)} known: {', '.join(names)}"
         )
     for name, arm in file.arms.items():
-        faults.extend(_check_arm(name, arm, task, base))
+        faults.extend(_check_arm(name, arm, file, task, base))
     if file.gold.path is None and task.file.demo_gold is None:
         faults.add(f"gold.path: missing; the task {task.id!r} has no demo gold")
     elif file.gold.path is not None and not (base / file.gold.path).is_file():
@@ -355,12 +283,12 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
         faults.add("training.lora: given, but training.method is full; remove one of them")
 
 
-def _check_arm(name: str, arm: Arm, task: Task, base: Path) -> list[str]:
+def _check_arm(name: str, arm: Arm, file: RecipeFile, task: Task, base: Path) -> list[str]:
     found = []
     if arm.path is not None and not (base / arm.path).is_file():
         found.append(f"arms.{name}.path: no file {arm.path} (looked in {base})")
     sees = arm.sees or ()
-    if "persona" in sees and task.file.population is None:
+    if "persona" in sees and task.file.population is None and file.cohort is None:
         found.append(f"arms.{name}.sees: persona needs a population, but the task {task.id!r} has none")
     if "trajectory" in sees and (task.file.trajectory is None or not task.lexicon):
         found.append(f"arms.{name}.sees: trajectory needs a trajectory and a lexicon; the task {task.id!r} lacks one")
@@ -387,8 +315,27 @@ def _absolute(file: RecipeFile, base: Path) -> RecipeFile:
     gold = file.gold
     if gold.path is not None:
         gold = gold.model_copy(update={"path": (base / gold.path).resolve()})
-    arms = {
-        name: arm if arm.path is None else arm.model_copy(update={"path": (base / arm.path).resolve()})
-        for name, arm in file.arms.items()
+    arms = {name: _absolute_arm(arm, base) for name, arm in file.arms.items()}
+    return file.model_copy(update={"gold": gold, "arms": arms, **_absolute_parts(file, base)})
+
+
+def _absolute_parts(file: RecipeFile, base: Path) -> dict[str, Any]:
+    return {
+        "cohort": _resolved(file.cohort, base, "path", "concept_sets"),
+        "notes": _resolved(file.notes, base, "path", "diagnoses"),
+        "annotation": _resolved(file.annotation, base, "path"),
+        "spending": _resolved(file.spending, base, "prices"),
     }
-    return file.model_copy(update={"gold": gold, "arms": arms})
+
+
+def _absolute_arm(arm: Arm, base: Path) -> Arm:
+    arm = _resolved(arm, base, "path")
+    return arm.model_copy(update={"annotation": _resolved(arm.annotation, base, "path")})
+
+
+def _resolved(part: PartT, base: Path, *names: str) -> PartT:
+    """A part of the recipe with the paths in these fields made absolute."""
+    if part is None:
+        return part
+    given = {name: (base / getattr(part, name)).resolve() for name in names if getattr(part, name) is not None}
+    return part.model_copy(update=given)

@@ -94,14 +94,32 @@ PERSONAS = TableSpec(
 VISITS = TableSpec(
     "visits",
     ("persona_id", "visit_index"),
-    {"persona_id": S, "visit_index": I, "days_before_diagnosis": I, "stage": S, "note_type": S},
+    {
+        "persona_id": S,
+        "visit_index": I,
+        "days_before_diagnosis": I,
+        "stage": S,
+        "note_type": S,
+        "author_id": S,  # who writes the note: a patient meets the same few people again
+        "style": S,  # documentation style of that author; null where the trajectory names none
+    },
+    nullable=("author_id", "style"),
 )
 
 MENTIONS = TableSpec(
     "mentions",
     ("persona_id", "visit_index", "mention_index"),
-    {"persona_id": S, "visit_index": I, "mention_index": I, "domain": S, "term": S, "label": S, "polarity": S},
-    # polarity: present | absent. An absent mention is a term that the note denies; its label is the negative label.
+    {
+        "persona_id": S,
+        "visit_index": I,
+        "mention_index": I,
+        "domain": S,
+        "term": S,
+        "label": S,
+        "polarity": S,  # present | absent: a term that the note denies; its label is the negative one
+        "course": S,  # new | stable | worse, of a symptom that is present; null for what is denied
+    },
+    nullable=("course",),
 )
 
 SYNTHETIC = TableSpec(
@@ -109,8 +127,10 @@ SYNTHETIC = TableSpec(
     ("text_id",),
     {
         "text_id": S,
-        "planned_label": S,  # what the text was asked to show; the annotation stage decides the label
+        "unit": S,  # sentence | note
+        "planned_label": S,  # what a sentence was asked to show; null for a note, whose plan is the table `planned`
         "planned_term": S,
+        "style": S,  # documentation style shown to the model; null where none was
         "persona_id": S,
         "visit_index": I,
         "prompt_sha256": S,
@@ -126,7 +146,9 @@ SYNTHETIC = TableSpec(
         **_SUBGROUPS,  # of the persona and visit the prompt showed; null for what the arm does not see
     },
     nullable=(
+        "planned_label",
         "planned_term",
+        "style",
         "persona_id",
         "visit_index",
         "prompt_sha256",
@@ -137,6 +159,14 @@ SYNTHETIC = TableSpec(
         *SUBGROUP_COLUMNS,
     ),
     extra_strings=True,
+)
+
+# What each synthetic text was asked to say, mention by mention: one row for a sentence, several for a note.
+PLANNED = TableSpec(
+    "planned",
+    ("text_id", "mention_index"),
+    {"text_id": S, "mention_index": I, "domain": S, "term": S, "label": S, "polarity": S, "course": S},
+    nullable=("domain", "term", "polarity", "course"),
 )
 
 SENTENCES = TableSpec(
@@ -150,12 +180,52 @@ SENTENCES = TableSpec(
         "char_end": I,
         "text": S,
         "label": S,
-        "label_source": S,  # plan | file
-        "confidence": F,
+        "label_source": S,  # plan | llm | file
+        "confidence": F,  # share of the annotator's votes for the label; null for a plan's label
+        "term": S,  # the planned term this sentence was written for, if any
+        "planned_label": S,  # null for a sentence that no plan asked for
+        "annotator_label": S,  # null where no annotator was asked
         **_SUBGROUPS,
     },
-    nullable=("persona_id", "confidence", *SUBGROUP_COLUMNS),
+    nullable=("persona_id", "confidence", "term", "planned_label", "annotator_label", *SUBGROUP_COLUMNS),
     extra_strings=True,
+)
+
+# Plan against annotator, one row per label and one for all of them; kappa of a label is that of label against the rest.
+AGREEMENT = TableSpec(
+    "agreement",
+    ("class",),
+    {
+        "class": S,
+        "n": I,
+        "n_planned": I,
+        "n_annotated": I,
+        "n_both": I,
+        "kappa": F,
+        "ci_low": F,
+        "ci_high": F,
+        "status": S,
+        "reason": S,
+    },
+    nullable=("kappa", "ci_low", "ci_high", "reason"),
+)
+
+# Fidelity of each arm (and of gold, arm `gold`) to the target: one row per measure and what it is measured on.
+FIDELITY = TableSpec(
+    "fidelity",
+    ("arm", "measure", "variable", "level"),
+    {
+        "arm": S,
+        "measure": S,
+        "variable": S,
+        "level": S,
+        "value": F,
+        "target": F,  # what the value should be near; null where there is no target
+        "n": I,
+        "status": S,
+        "reason": S,
+    },
+    nullable=("value", "target", "reason"),
 )
 
 # One row per example shown to the trainer, in the order of passes: all rows of pass 0, then pass 1, ...
@@ -276,7 +346,10 @@ TABLES = {
         VISITS,
         MENTIONS,
         SYNTHETIC,
+        PLANNED,
         SENTENCES,
+        AGREEMENT,
+        FIDELITY,
         TRAIN,
         VALIDATION,
         AUDIT,

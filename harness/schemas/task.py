@@ -58,6 +58,12 @@ class Prompts(Settings):
     """Template of the classifier's prompt; rendered the same for training and for scoring."""
     generate: str = "generate.jinja"
     """Template of the generator's prompt; it shows what the arm sees and nothing else."""
+    instruct: str = "instruct.jinja"
+    """Template that tells a chat model to write one sentence; no examples."""
+    note: str = "note.jinja"
+    """Template that tells a model to write one SOAP note."""
+    annotate: str = "annotate.jinja"
+    """Template of the annotator's prompt: the labels' definitions, the rules, one sentence."""
     exemplars: Path | None = None
     """JSONL of fictional example sentences for few-shot prompts; each shows only what the arm sees."""
     n_shots: int = Field(default=3, ge=0, le=20)
@@ -81,6 +87,8 @@ class TaskFile(Settings):
     lexicon: Path | None = None
     population: Path | None = None
     trajectory: Path | None = None
+    concept_sets: Path | None = None
+    """CSV of codes for the disease and each risk factor: set, vocabulary, code, concept_id, name."""
     sources: Path | None = None
     """Where the task's facts come from; linked from the report."""
     caution: str | None = None
@@ -153,6 +161,7 @@ def load_task(name: str, *, base: Path) -> Task:
         "lexicon": file.lexicon,
         "population": file.population,
         "trajectory": file.trajectory,
+        "concept_sets": file.concept_sets,
         "prompts.exemplars": file.prompts.exemplars,
         "sources": file.sources,
     }

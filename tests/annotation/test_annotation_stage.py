@@ -11,7 +11,7 @@ from harness.store import Run, read_rows, write_table
 
 
 def synthetic(text_id: str, text: str, **more: Any) -> dict[str, Any]:
-    row = {"text_id": text_id, "planned_label": "memory", "backend": "embedded", "model_id": "m", "model_revision": "r",
+    row = {"text_id": text_id, "unit": "sentence", "planned_label": "memory", "planned_term": None, "backend": "embedded", "model_id": "m", "model_revision": "r",
            "text": text, "n_attempts": 1, "persona_id": "p1", "sex": "female", "stage": None}  # fmt: skip
     return {**row, **more}
 

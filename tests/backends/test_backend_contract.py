@@ -9,7 +9,7 @@ from local_server import Answer, completion, serving
 
 from harness.backends.base import Backend, Request, Sample
 from harness.backends.registry import BACKENDS, open_backend
-from harness.schemas.recipe import EmbeddedBackend, OpenAIBackend, TransformersBackend
+from harness.schemas.arms import EmbeddedBackend, OpenAIBackend, TransformersBackend
 
 KINDS = [
     pytest.param("embedded", marks=pytest.mark.slow),

@@ -9,7 +9,7 @@ from local_server import Answer, completion, serving
 from harness.backends.base import Reply, Request, Sample
 from harness.backends.registry import open_backend
 from harness.errors import BackendError, ConfigError
-from harness.schemas.recipe import OpenAIBackend
+from harness.schemas.arms import OpenAIBackend
 
 SAMPLE = Sample(temperature=0.7, top_p=0.9, max_new_tokens=16)
 

@@ -16,7 +16,7 @@ from harness.backends.base import Reply, Request, Sample
 from harness.backends.embedded import unpacked_model
 from harness.backends.registry import open_backend
 from harness.errors import BackendError
-from harness.schemas.recipe import OpenAIBackend
+from harness.schemas.arms import OpenAIBackend
 
 NEEDED = ("fastapi", "uvicorn", "openai")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]

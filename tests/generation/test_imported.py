@@ -21,7 +21,7 @@ def test_rows_become_synthetic_rows() -> None:
     found = run([{"text": " Gets  lost.\n", "label": "memory", "sex": "female", "persona_id": 7}])
     assert found.rejected == []
     assert found.rows == [
-        {"text_id": "000002", "planned_label": "memory", "persona_id": "7", "backend": "file", "model_id": "unknown",
+        {"text_id": "000002", "unit": "sentence", "planned_label": "memory", "persona_id": "7", "backend": "file", "model_id": "unknown",
          "model_revision": "unknown", "text": "Gets lost.", "n_attempts": 1, "sex": "female"}
     ]  # fmt: skip
 

@@ -149,7 +149,7 @@ class FolderBuilder:
     def arm(self, arm: str) -> None:
         def generate(folder: Path) -> Counts:
             rows = [
-                {"text_id": f"{arm}-{index}", "planned_label": "memory", "backend": "embedded", "model_id": "toy",
+                {"text_id": f"{arm}-{index}", "unit": "sentence", "planned_label": "memory", "backend": "embedded", "model_id": "toy",
                  "model_revision": "0", "text": sentence(arm, index), "n_attempts": 2}
                 for index in range(40)
             ]  # fmt: skip
