@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.backends.base import Reply
-from harness.generation.words import (
+from harness.prompts.sight import View
+from harness.sentences import split
+from harness.words import (
     denies_term,
     holds_negation,
     holds_term,
@@ -22,8 +24,6 @@ from harness.generation.words import (
     says_more,
     words,
 )
-from harness.prompts.sight import View
-from harness.sentences import split
 
 Reason = Literal[
     "request failed", "empty", "markup", "length", "gibberish", "unfinished", "not one sentence", "not a note's voice",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import DataError, Faults, nearest
-from harness.generation.words import words
 from harness.records import Record, Records
 from harness.schemas.tables import SUBGROUP_COLUMNS
 from harness.schemas.task import Task
+from harness.words import words
 
 REQUIRED = ("text", "label")
 OPTIONAL = ("text_id", "persona_id")

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.generation.words import denies_term, holds_negation, holds_term, opens_with_denial, says_more, stem
+from harness.words import denies_term, holds_negation, holds_term, opens_with_denial, says_more, stem
 
 
 @pytest.mark.parametrize(
