@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length"]
 
@@ -16,15 +16,20 @@ class Request:
     """One text to write.
 
     Attributes:
-        prompt: What the model reads; the text ends at the first newline after it.
+        prompt: What the model reads.
         seed: 32 bits; the only source of randomness of this request.
         n_shared_chars: Leading characters of the prompt that many requests have in common. A hint for speed (a backend
             may read them once); it never changes what is asked.
+        multiline: Whether the reply is the whole text up to the end token; else it is the first line.
+        answer_schema: JSON schema of an answer that is to be JSON. A server is told so as far as the recipe says it
+            offers that; models in this process take no notice. The answer is checked by whoever asked.
     """
 
     prompt: str
     seed: int
     n_shared_chars: int = 0
+    multiline: bool = False
+    answer_schema: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,10 @@ class Reply:
 
     Attributes:
         status: `ok` or `failed`.
-        text: What was written, without the newline that ended it; empty where the request failed.
+        text: What was written, without white space around it; empty where the request failed.
         reason: Why it failed; None where it did not.
-        finish_reason: `stop` at a newline or the end token, `length` when the token limit cut it.
+        finish_reason: `stop` at the end token or, where one line was asked for, at a newline; `length` when the token
+            limit cut it.
         n_prompt_tokens: None where the server does not say.
         n_completion_tokens: Likewise.
     """
@@ -72,7 +78,7 @@ Answered = list[tuple[int, Reply]]
 
 
 class Backend(Protocol):
-    """A model that writes one line per request."""
+    """A model that writes one text per request."""
 
     @property
     def identity(self) -> Identity: ...
@@ -102,8 +108,9 @@ class Backend(Protocol):
 def request_key(identity: Identity, request: Request, sample: Sample, scope: str) -> str:
     """SHA-256 of everything that decides the reply."""
     content = [identity.kind, identity.model_id, identity.revision, identity.variant, request.prompt, request.seed,
-               sample.temperature, sample.top_p, sample.max_new_tokens, scope]  # fmt: skip
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+               request.multiline, request.answer_schema, sample.temperature, sample.top_p, sample.max_new_tokens,
+               scope]  # fmt: skip
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def first_line(text: str) -> str:

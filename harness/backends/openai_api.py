@@ -47,7 +47,11 @@ class OpenAIBackend:
 
     @property
     def identity(self) -> Identity:
-        return Identity("openai_api", self._settings.model, "served", f"{self._base_url},{self._settings.endpoint}")
+        given = self._settings
+        variant = f"{self._base_url},{given.endpoint}"
+        if given.structured_output != "none":
+            variant += f",{given.structured_output}"
+        return Identity("openai_api", given.model, "served", variant)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         return [list(range(len(requests)))] if requests else []
@@ -111,7 +115,7 @@ class OpenAIBackend:
             else:
                 if answer.status_code in REFUSED:
                     raise BackendError(self._refusal(answer.status_code))
-                reply = self._read(answer)
+                reply = self._read(answer, request)
                 if reply.status == "ok" or not _is_retried(answer.status_code):
                     return reply
                 wait = retry_after_s(answer.headers, datetime.now(UTC))
@@ -132,11 +136,14 @@ class OpenAIBackend:
             "max_tokens": sample.max_new_tokens,
             "seed": request.seed,
         }
+        if request.answer_schema is not None and self._settings.structured_output != "none":
+            body["response_format"] = _response_format(request.answer_schema, self._settings.structured_output)
         if self._settings.endpoint == "chat":  # no stop at a newline: many chat models begin with one
             return {**body, "messages": [{"role": "user", "content": request.prompt}]}
-        return {**body, "prompt": request.prompt, "stop": ["\n"]}
+        stop = {} if request.multiline else {"stop": ["\n"]}
+        return {**body, "prompt": request.prompt, **stop}
 
-    def _read(self, answer: httpx.Response) -> Reply:
+    def _read(self, answer: httpx.Response, request: Request) -> Reply:
         if answer.status_code >= 400:
             return Reply(status="failed", reason=f"HTTP {answer.status_code}")
         try:
@@ -149,11 +156,11 @@ class OpenAIBackend:
             return Reply(status="failed", reason="not an OpenAI-compatible answer")
         if not isinstance(text, str):
             return Reply(status="failed", reason="no text in the answer")
-        line = first_line(text)
-        is_cut = reason == "length" and line == text.strip()  # a later line that was cut does no harm
+        wanted = text.strip() if request.multiline else first_line(text)
+        is_cut = reason == "length" and wanted == text.strip()  # a later line that was cut does no harm
         return Reply(
             status="ok",
-            text=line,
+            text=wanted,
             finish_reason="length" if is_cut else "stop",
             n_prompt_tokens=_count(usage, "prompt_tokens"),
             n_completion_tokens=_count(usage, "completion_tokens"),
@@ -180,6 +187,13 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     except ValueError:
         return None
     return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())
+
+
+def _response_format(schema: Mapping[str, Any], offered: str) -> dict[str, Any]:
+    """Source: OpenAI API reference, chat completions, response_format; vLLM, SGLang and TGI take the same."""
+    if offered == "json_object":
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}
 
 
 def _is_retried(status: int) -> bool:

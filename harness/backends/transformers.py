@@ -1,10 +1,10 @@
 """Text from a causal language model in this process: the embedded default, or any that transformers loads.
 
 Requests are sorted by shared prefix and length. A prefix (instruction and examples) is read once; its keys and values
-are copied to the rows that begin with it. A row ends at a newline, at an end token or at the token limit, and then
-leaves the batch. Each row draws from its own seed (see sampling.py). Arithmetic in a batch is not exactly that of a row
-alone, so a reply is cached under its whole group, and groups depend on the requests alone: a resumed run writes the
-same text to the byte.
+are copied to the rows that begin with it. A row ends at an end token, at the token limit or, where one line is asked
+for, at a newline, and then leaves the batch. Each row draws from its own seed (see sampling.py). Arithmetic in a batch
+is not exactly that of a row alone, so a reply is cached under its whole group, and groups depend on the requests alone:
+a resumed run writes the same text to the byte.
 """
 
 from __future__ import annotations
@@ -75,15 +75,19 @@ class TransformersBackend:
         return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
 
     def scope(self, requests: Sequence[Request]) -> str:
-        content = [[request.prompt, request.seed, request.n_shared_chars] for request in requests]
+        content = [[one.prompt, one.seed, one.n_shared_chars, one.multiline] for one in requests]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
     def generate(self, requests: Sequence[Request], sample: Sample) -> Iterator[Answered]:
         rows = [self._encode(request.prompt) for request in requests]
         with torch.inference_mode():
             state = self._read_prompts(rows, [request.prompt[: request.n_shared_chars] for request in requests])
-            drawn = self._decode(state, uniforms([request.seed for request in requests], sample.max_new_tokens), sample)
-        yield [(index, self._reply(tokens, len(rows[index]))) for index, tokens in enumerate(drawn)]
+            u = uniforms([request.seed for request in requests], sample.max_new_tokens)
+            drawn = self._decode(state, u, sample, ends=[self._ends(request) for request in requests])
+        yield [
+            (index, self._reply(request, tokens, len(row)))
+            for index, (request, tokens, row) in enumerate(zip(requests, drawn, rows, strict=True))
+        ]
 
     def close(self) -> None:
         self._prefixes.clear()
@@ -99,21 +103,20 @@ class TransformersBackend:
     def _model(self) -> Any:
         return load_model(self._name, revision=self._revision, dtype=self._dtype).to(_device())
 
-    @cached_property
-    def _ends(self) -> torch.Tensor:
-        """Whether a token ends a row: the end tokens, and all that hold a newline; shape (n_vocabulary,)."""
-        n_vocabulary = max(self._model.config.get_text_config().vocab_size, len(self._tokenizer))
-        pieces = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
-        ends = torch.zeros(n_vocabulary, dtype=torch.bool)
-        ends[[token for token, piece in enumerate(pieces) if "\n" in piece]] = True
-        ends[sorted(self._end_tokens)] = True
-        return ends
+    def _ends(self, request: Request) -> frozenset[int]:
+        """Tokens that end the row of this request."""
+        return self._end_tokens if request.multiline else self._end_tokens | self._newline_tokens
 
     @cached_property
-    def _end_tokens(self) -> set[int]:
+    def _newline_tokens(self) -> frozenset[int]:
+        pieces = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
+        return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
+
+    @cached_property
+    def _end_tokens(self) -> frozenset[int]:
         given = self._model.generation_config.eos_token_id
         more = given if isinstance(given, list) else [given]
-        return {self._tokenizer.eos_token_id, *(token for token in more if token is not None)}
+        return frozenset({self._tokenizer.eos_token_id, *(token for token in more if token is not None)})
 
     def _encode(self, prompt: str) -> list[int]:
         if not self._chat:
@@ -206,15 +209,17 @@ class TransformersBackend:
 
     # -- writing --
 
-    def _decode(self, state: _State, u: torch.Tensor, sample: Sample) -> list[list[int]]:
-        """Token ids of each row, its ending token included where it has one."""
+    def _decode(
+        self, state: _State, u: torch.Tensor, sample: Sample, *, ends: Sequence[frozenset[int]]
+    ) -> list[list[int]]:
+        """Token ids of each row up to and with one of its `ends`, where it comes to one."""
         drawn: list[list[int]] = [[] for _ in range(u.shape[0])]
         active = list(range(u.shape[0]))
         for step in range(sample.max_new_tokens):
             tokens = draw(state.logits, u[active, step], temperature=sample.temperature, top_p=sample.top_p)
             for row, token in zip(active, tokens.tolist(), strict=True):
                 drawn[row].append(token)
-            going = (~self._ends[tokens.cpu()]).nonzero().squeeze(-1)
+            going = torch.tensor([place for place, row in enumerate(active) if drawn[row][-1] not in ends[row]])
             if going.numel() == 0 or step + 1 == sample.max_new_tokens:
                 break
             if going.numel() < len(active):
@@ -227,13 +232,13 @@ class TransformersBackend:
             state.logits, state.cache = self._forward(tokens[:, None], state.mask, n_before=n_before, cache=state.cache)
         return drawn
 
-    def _reply(self, tokens: list[int], n_prompt_tokens: int) -> Reply:
-        ended = bool(self._ends[tokens[-1]])
+    def _reply(self, request: Request, tokens: list[int], n_prompt_tokens: int) -> Reply:
+        ended = tokens[-1] in self._ends(request)
         written = [token for token in tokens if token not in self._end_tokens]
         text = self._tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Reply(
             status="ok",
-            text=text.split("\n", 1)[0].strip(),
+            text=text.strip() if request.multiline else text.split("\n", 1)[0].strip(),
             finish_reason="stop" if ended else "length",
             n_prompt_tokens=n_prompt_tokens,
             n_completion_tokens=len(tokens),

@@ -20,10 +20,13 @@ def settings(base_url: str, **more: object) -> OpenAIBackend:
 
 
 def ask(base_url: str, n: int = 1, **more: object) -> list[Reply]:
+    return replies_to([Request(prompt=f"prompt {index}", seed=index) for index in range(n)], base_url, **more)
+
+
+def replies_to(requests: list[Request], base_url: str, **more: object) -> list[Reply]:
     backend = open_backend(settings(base_url, **more))
-    requests = [Request(prompt=f"prompt {index}", seed=index) for index in range(n)]
     found = dict(one for answered in backend.generate(requests, SAMPLE) for one in answered)
-    return [found[index] for index in range(n)]
+    return [found[index] for index in range(len(requests))]
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
@@ -35,6 +38,31 @@ def test_prompt_sampling_and_seed_reach_the_server(endpoint: str) -> None:
     assert (body["model"], body["seed"], body["max_tokens"], body["temperature"]) == ("toy", 0, 16, 0.7)
     prompt = body["messages"][0]["content"] if endpoint == "chat" else body["prompt"]
     assert prompt == "prompt 0"
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_a_whole_text_is_asked_for_without_a_stop_and_kept_whole(endpoint: str) -> None:
+    with serving(lambda n, body: completion("\nSubjective: tired.\n\nPlan: rest.\n")) as server:
+        (reply,) = replies_to([Request("p", 1, multiline=True)], server.base_url, endpoint=endpoint)
+    assert reply.text == "Subjective: tired.\n\nPlan: rest."
+    assert "stop" not in server.bodies[0]
+
+
+def test_the_schema_of_an_answer_is_sent_as_the_server_offers_it() -> None:
+    schema = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}}
+    asked = [Request("p", 1, answer_schema=schema), Request("p", 2)]
+    formats = {}
+    with serving(lambda n, body: completion('{"label": "a"}')) as server:
+        for offered in ("none", "json_object", "json_schema"):
+            del server.bodies[:]
+            assert replies_to(asked, server.base_url, structured_output=offered)[0].text == '{"label": "a"}'
+            by_seed = {body["seed"]: body.get("response_format") for body in server.bodies}
+            assert by_seed[2] is None
+            formats[offered] = by_seed[1]
+    assert formats["none"] is None
+    assert formats["json_object"] == {"type": "json_object"}
+    assert formats["json_schema"]["type"] == "json_schema"
+    assert formats["json_schema"]["json_schema"]["schema"] == schema
 
 
 def test_a_server_error_is_asked_again_until_it_answers() -> None:

@@ -92,8 +92,11 @@ def test_everything_that_decides_a_text_is_in_its_key() -> None:
         request_key(IDENTITY, request, Sample(0.7, 0.8, 16), ""),
         request_key(IDENTITY, request, Sample(0.7, 0.9, 17), ""),
         request_key(IDENTITY, request, SAMPLE, "group"),
+        request_key(IDENTITY, Request("p", 1, multiline=True), SAMPLE, ""),
+        request_key(IDENTITY, Request("p", 1, answer_schema={"type": "object"}), SAMPLE, ""),
+        request_key(IDENTITY, Request("p", 1, answer_schema={"type": "array"}), SAMPLE, ""),
     }
-    assert len(keys) == 10
+    assert len(keys) == 13
     assert request_key(IDENTITY, Request("p", 1, n_shared_chars=1), SAMPLE, "") in keys  # a hint decides nothing
 
 

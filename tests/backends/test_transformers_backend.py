@@ -78,6 +78,19 @@ def test_a_line_ends_at_the_newline_and_a_cut_one_says_so(backend: Any) -> None:
     assert answered[0][1].finish_reason == "stop"
 
 
+def test_a_newline_ends_only_the_rows_that_ask_for_one_line(backend: Any) -> None:
+    prompt = "Shopping list:\n- apples\n- bread\n- butter\n-"
+    sample = Sample(0.01, 0.01, 16)
+    asked = [Request(prompt, 1), Request(prompt, 1, multiline=True), Request(prompt, 2)]
+    (answered,) = backend.generate(asked, sample)
+    line, whole, other_line = (reply for _, reply in sorted(answered))
+    assert whole.text.split("\n", 1)[0] == line.text == other_line.text
+    assert "\n" in whole.text
+    assert whole.n_completion_tokens == 16 > line.n_completion_tokens
+    assert (line.finish_reason, whole.finish_reason) == ("stop", "length")
+    assert backend.scope(asked[:1]) != backend.scope(asked[1:2])
+
+
 def test_a_chat_template_wraps_the_prompt() -> None:
     from harness.backends.transformers import TransformersBackend
 
