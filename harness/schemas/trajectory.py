@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.errors import ConfigError, collect_faults
 from harness.schemas.base import Settings, build, read_yaml
+from harness.schemas.documentation import Documentation, documentation_faults
 from harness.schemas.marks import (
     Marked,
     MarkedTable,
@@ -19,6 +20,7 @@ from harness.schemas.marks import (
     share_faults,
     unknown_names,
 )
+from harness.schemas.onset import Onset, onset_faults
 from harness.schemas.task import Task
 
 STAGE_VARIABLE = "stage"
@@ -87,6 +89,10 @@ class Trajectory(Settings):
     reported_by_others: ReportedByOthers | None = None
     absent_share: dict[str, Number] = Field(default_factory=dict)
     """Stage to share of mentions that the note denies; they get the task's negative label. A missing stage has none."""
+    onset: Onset | None = None
+    """null: every note takes its terms on its own, whatever earlier notes said."""
+    documentation: Documentation | None = None
+    """null: visits have neither author nor style."""
     expected: dict[str, Any] = Field(default_factory=dict)
     """Published or assumed shapes that a drawn cohort is compared with."""
     evidence: dict[str, Any] = Field(default_factory=dict)
@@ -95,6 +101,11 @@ class Trajectory(Settings):
     @property
     def stage_ids(self) -> tuple[str, ...]:
         return tuple(stage.id for stage in self.stages)
+
+    @property
+    def note_types(self) -> tuple[str, ...]:
+        """Every note type of any stage, in the order of the file."""
+        return tuple(dict.fromkeys(name for table in self.note_type_share.values() for name in table.values))
 
     @property
     def boundaries(self) -> tuple[float, ...]:
@@ -107,7 +118,8 @@ def load_trajectory(path: Path, task: Task) -> Trajectory:
 
     Raises:
         ConfigError: Every fault at once: unknown keys; or unmarked numbers, unknown sources, stages out of order,
-            shares that do not add up to 1, domains that the lexicon does not have, labels or stages outside the task.
+            shares that do not add up to 1, domains or terms that the lexicon does not have, labels or stages outside
+            the task, unknown styles.
     """
     content = read_yaml(path)
     trajectory = build(Trajectory, content, str(path))
@@ -118,6 +130,10 @@ def load_trajectory(path: Path, task: Task) -> Trajectory:
         faults.extend(_share_faults(trajectory))
         faults.extend(_domain_faults(trajectory, task))
         faults.extend(_label_faults(trajectory, task))
+        if trajectory.onset is not None:
+            faults.extend(onset_faults(trajectory.onset, task.lexicon))
+        if trajectory.documentation is not None:
+            faults.extend(documentation_faults(trajectory.documentation, trajectory.note_types))
     return trajectory
 
 
