@@ -104,6 +104,8 @@ def _slot(index: int, label: str, row: Mapping[str, Any], sees: Collection[Sight
         domain=row.get("domain") if sees_visit else None,
         term=row.get("term") if sees_visit else None,
         polarity=row.get("polarity") if sees_visit else None,
+        course=row.get("course") if sees_visit else None,
+        style=row.get("style") if sees_visit else None,
     )
 
 
@@ -169,7 +171,7 @@ class _Trajectory:
     def _with_visit(self, mention: dict[str, Any]) -> dict[str, Any]:
         place = self._visit_row[mention["persona_id"], mention["visit_index"]]
         visit = self._visits.slice(place, 1).to_pylist()[0]
-        return {**mention, "stage": visit["stage"], "note_type": visit["note_type"]}
+        return {**mention, "stage": visit["stage"], "note_type": visit["note_type"], "style": visit["style"]}
 
     def _spread(self, owners: Sequence[str], places: np.ndarray[Any, np.dtype[np.int64]], n: int) -> list[int]:
         """`n` of the places, each time one of the persona used least so far; which one is random."""

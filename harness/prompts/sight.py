@@ -29,6 +29,8 @@ class Slot:
         domain: Of the mention.
         term: To be mentioned, or to be denied where `polarity` is absent.
         polarity: `present`, `absent`, or None without a term.
+        course: Of the present term: `new`, `stable` or `worse`; None where none is planned.
+        style: Of the visit's author; None where none is planned.
     """
 
     index: int
@@ -40,6 +42,8 @@ class Slot:
     domain: str | None = None
     term: str | None = None
     polarity: str | None = None
+    course: str | None = None
+    style: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class View:
         note_type: E.g. `memory clinic`.
         term: E.g. `forgets names`.
         denied: Whether the term is to be denied.
+        course: E.g. `worse`, of a term that is not denied.
+        style: Documentation style of the note's author, not its words, e.g. `abbreviation_heavy`.
         age_years: Of the persona.
         sex: Level of the persona, not its words.
     """
@@ -63,6 +69,8 @@ class View:
     note_type: str | None = None
     term: str | None = None
     denied: bool = False
+    course: str | None = None
+    style: str | None = None
     age_years: int | None = None
     sex: str | None = None
 
@@ -71,13 +79,16 @@ def visible(task: Task, slot: Slot, sees: Collection[Sight]) -> View:
     """The part of a slot that an arm with this sight may see; the only way from a slot to a prompt."""
     persona = slot.persona if "persona" in sees else None
     planned = "trajectory" in sees
+    denied = planned and slot.polarity == "absent"
     return View(
         label=task.label(slot.label),
         traits=() if persona is None else _traits(task, persona),
         stage=task.words("stage", slot.stage) if planned else None,
         note_type=_plain(slot.note_type) if planned and slot.note_type not in UNINFORMATIVE else None,
         term=slot.term if planned else None,
-        denied=planned and slot.polarity == "absent",
+        denied=denied,
+        course=slot.course if planned and not denied else None,
+        style=slot.style if planned else None,
         age_years=None if persona is None else persona.get("age_years"),
         sex=None if persona is None else persona.get("sex"),
     )

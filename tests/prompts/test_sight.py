@@ -16,7 +16,7 @@ from harness.schemas.task import Label, LabelSet, Prompts, SubgroupVariable, Tas
 
 ARMS = [("label", *more) for n in range(3) for more in itertools.combinations(("persona", "trajectory"), n)]
 PERSONA_WORDS = ["sexword", "raceword", "schoolword", "homeword", "riskword", "987"]
-TRAJECTORY_WORDS = ["stageword", "noteword", "termword"]
+TRAJECTORY_WORDS = ["stageword", "noteword", "termword", "courseword"]
 NEVER = ["personakey", "cellword", "domainword", "4711"]
 
 
@@ -46,7 +46,8 @@ def full_slot(suffix: str = "") -> Slot:
         "risk_factors": ["riskword"],
     }  # fmt: skip
     return Slot(index=0, label="memory", persona=persona, visit_index=4711, stage="late", note_type="noteword" + suffix,
-                domain="domainword", term="termword" + suffix, polarity="present")  # fmt: skip
+                domain="domainword", term="termword" + suffix, polarity="present", course="courseword",
+                style="styleword")  # fmt: skip
 
 
 def shot_like(slot: Slot) -> Exemplar:
@@ -80,6 +81,8 @@ def test_changing_what_an_arm_does_not_see_changes_no_prompt(sees: tuple[str, ..
         note_type=whole.note_type if "trajectory" in sees else "elsewhere",
         term=whole.term if "trajectory" in sees else "another term",
         polarity="present" if "trajectory" in sees else "absent",
+        course=whole.course if "trajectory" in sees else "worse",
+        style=whole.style if "trajectory" in sees else "terse",
     )
     assert render_generate(task, sees, whole, [shot]) == render_generate(task, sees, hidden, [shot])  # type: ignore[arg-type]
 
@@ -99,6 +102,16 @@ def test_a_denied_term_reads_as_denied() -> None:
     slot = Slot(index=0, label="other", stage="late", note_type="clinic", term="tremor", polarity="absent")
     prompt = render_generate(toy_task(), ("label", "trajectory"), slot, [])
     assert "Denied: tremor" in prompt
+
+
+def test_a_term_is_shown_with_its_course_and_a_denied_one_is_not() -> None:
+    def prompt(**keys: object) -> str:
+        slot = Slot(index=0, label="memory", term="tremor", **keys)  # type: ignore[arg-type]
+        return render_generate(toy_task(), ("label", "trajectory"), slot, [])
+
+    assert "Finding: tremor (worse)\nSentence:" in prompt(polarity="present", course="worse")
+    assert "Finding: tremor\nSentence:" in prompt(polarity="present")
+    assert "Denied: tremor\nSentence:" in prompt(polarity="absent", course="worse")
 
 
 def write_exemplars(folder: Path, *lines: str) -> Task:
