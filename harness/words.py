@@ -6,6 +6,8 @@ English, and deliberately rough: a wrong match only lets a weaker sentence throu
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
@@ -85,8 +87,7 @@ def holds_term(text: str, term: str) -> bool:
     """Whether every content word of the term is in the text by stem; a term of four or more may miss one."""
     wanted = term_stems(term)
     found = _matches(words(text), wanted)
-    n_held = sum(bool(places) for places in found)
-    return n_held >= len(wanted) - (1 if len(wanted) >= FREE_WORDS_FROM else 0)
+    return sum(bool(places) for places in found) >= _n_needed(wanted)
 
 
 def says_more(text: str, term: str) -> bool:
@@ -136,3 +137,33 @@ def _matches(text_words: list[str], wanted: tuple[frozenset[str], ...]) -> list[
 def _alike(a: str, b: str) -> bool:
     short, long = sorted((a, b), key=len)
     return a == b or (len(short) >= ALIKE_FROM and long.startswith(short) and len(long) - len(short) <= 3)
+
+
+class TermIndex:
+    """`holds_term` for many terms and texts: each different word meets the terms once, however often it repeats."""
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        self._slots = [
+            (index, place, stems) for index, term in enumerate(terms) for place, stems in enumerate(term_stems(term))
+        ]
+        self._needed = [_n_needed(term_stems(term)) for term in terms]
+        self._hit: dict[str, tuple[tuple[int, int], ...]] = {}
+
+    def held(self, text: str) -> list[int]:
+        """Places in the lexicon of the terms that a text holds, in order."""
+        filled = {slot for word in set(words(text)) for slot in self._slots_of(word)}
+        n_filled = Counter(index for index, _ in filled)
+        return sorted(index for index, n in n_filled.items() if n >= self._needed[index])
+
+    def _slots_of(self, word: str) -> tuple[tuple[int, int], ...]:
+        known = self._hit.get(word)
+        if known is None:
+            own = stem(word)
+            known = tuple((i, place) for i, place, stems in self._slots if any(_alike(own, held) for held in stems))
+            self._hit[word] = known
+        return known
+
+
+def _n_needed(wanted: tuple[frozenset[str], ...]) -> int:
+    """Content words that a text must hold: all of a short term, all but one of a long one."""
+    return len(wanted) - (1 if len(wanted) >= FREE_WORDS_FROM else 0)
