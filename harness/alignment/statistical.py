@@ -18,7 +18,8 @@ from harness.alignment.raking import CONFLICT, Target, rake
 from harness.alignment.risk import draw_risk_factors
 from harness.alignment.rounding import close_columns, fit_table, largest_remainder, round_table
 from harness.errors import ConfigError
-from harness.schemas.population import AGE_VARIABLE, AgeDistribution, ConditionalShare, Population
+from harness.schemas.population import AgeDistribution, ConditionalShare, Population
+from harness.schemas.population_checks import AGE_VARIABLE
 
 ID_WIDTH = 6
 CELL_SEPARATOR = "|"

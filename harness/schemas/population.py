@@ -9,22 +9,10 @@ from pydantic import Field
 
 from harness.errors import ConfigError, collect_faults
 from harness.schemas.base import Settings, build, read_yaml
-from harness.schemas.marks import (
-    SHARE_TOLERANCE,
-    Marked,
-    MarkedTable,
-    Number,
-    Source,
-    mark_faults,
-    normalised,
-    proportion_faults,
-    share_faults,
-    unknown_names,
-)
+from harness.schemas.marks import SHARE_TOLERANCE, Marked, MarkedTable, Number, Source, mark_faults, normalised
+from harness.schemas.population_checks import SEED_COUNT, demographic_faults
+from harness.schemas.risk_checks import risk_faults
 from harness.schemas.task import Task
-
-AGE_VARIABLE = "age_band"
-REQUIRED_MARGINS = (AGE_VARIABLE, "sex")  # columns of the personas table that may not be empty
 
 
 class ConditionalShare(MarkedTable):
@@ -44,7 +32,7 @@ class TwoWay(Marked):
     variables: tuple[str, str]
     values: dict[str, dict[str, float]]
     """Level of the first variable to level of the second to share."""
-    tolerance: float = Field(default=0.0, ge=0, lt=0.5)
+    tolerance: float = Field(default=SHARE_TOLERANCE, ge=0, lt=0.5)
     """How far its sums may lie from the margins (rounded publications rarely agree exactly); the margins win."""
 
 
@@ -52,9 +40,15 @@ class JointSeed(Marked):
     """Where raking starts: relations between variables that no target speaks of are kept from here."""
 
     cells: tuple[dict[str, str | float], ...]
-    """Counts by combination, e.g. {sex: female, age_band: 85+, n: 120}; combinations not listed have `rest`."""
+    """Counts by combination, e.g. {sex: female, age_band: 85+, n: 120}. All name the same variables; to the others a
+    combination is indifferent. Combinations that are not listed have `rest`."""
     rest: float = Field(default=0.0, ge=0)
     """Count given to combinations that are not listed; 0 makes them impossible."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Variables of the first combination; `load_population` checks that all have the same."""
+        return tuple(name for name in self.cells[0] if name != SEED_COUNT) if self.cells else ()
 
 
 class ConditionalPrevalence(MarkedTable):
@@ -70,6 +64,9 @@ class RiskAssociation(Marked):
     factors: tuple[str, str]
     odds_ratio: float = Field(gt=0)
     """Odds of the one among carriers of the other over the odds among the rest; 1 is independence."""
+    tolerance: float = Field(default=0.01, ge=0, lt=0.5)
+    """How far the share of people who carry both may lie from what the odds ratio says, where targets contradict each
+    other; the default is one percentage point."""
 
 
 class Association(MarkedTable):
@@ -177,138 +174,14 @@ def load_population(path: Path, task: Task) -> Population:
 
     Raises:
         ConfigError: Every fault at once: unknown keys; or unmarked numbers, unknown sources, shares that do not add up
-            to 1, prevalences outside [0, 1], levels that the task does not have, rules that contradict the figures.
+            to 1, prevalences outside [0, 1], levels that the task does not have, tables that contradict the margins,
+            levels without people, rules that contradict the figures.
     """
     content = read_yaml(path)
     population = build(Population, content, str(path))
     with collect_faults(ConfigError, str(path)) as faults:
         faults.extend(mark_faults(content, not_facts=("schema_version", "as_of", "risk_rules")))
-        faults.extend(_margin_faults(population, task))
-        faults.extend(_two_way_faults(population))
-        faults.extend(_age_faults(population))
-        faults.extend(_risk_faults(population))
-        faults.extend(_rule_faults(population))
+        levels = {name: list(variable.levels) for name, variable in task.file.subgroups.items()}
+        faults.extend(demographic_faults(population, levels))
+        faults.extend(risk_faults(population))
     return population
-
-
-def _margin_faults(population: Population, task: Task) -> list[str]:
-    faults = [
-        f"margins.{name}: missing; personas need it" for name in REQUIRED_MARGINS if name not in population.margins
-    ]
-    for variable, levels in population.margins.items():
-        faults += share_faults(f"margins.{variable}", {level: number.v for level, number in levels.items()})
-        known = task.file.subgroups.get(variable)
-        if known is not None:
-            faults += unknown_names(f"margins.{variable}", levels, list(known.levels), "level of the task")
-    return faults
-
-
-def _two_way_faults(population: Population) -> list[str]:
-    faults: list[str] = []
-    tables: dict[str, ConditionalShare | Association] = {
-        **{f"conditional_shares.{name}": table for name, table in population.conditional_shares.items()},
-        **{f"associations.{name}": table for name, table in population.associations.items()},
-    }
-    for place, table in tables.items():
-        unknown = unknown_names(place, (table.variable, table.given), list(population.margins), "variable")
-        if unknown:
-            faults += unknown
-            continue
-        given = list(population.margins[table.given])
-        faults += unknown_names(f"{place}.level", (table.level,), list(population.margins[table.variable]), "level")
-        faults += unknown_names(f"{place}.values", table.values, given, f"level of {table.given}")
-        if isinstance(table, ConditionalShare):
-            faults += proportion_faults(f"{place}.values", table.values)
-            faults += [f"{place}.values: missing level {level!r}" for level in given if level not in table.values]
-        else:
-            faults += _ratio_faults(f"{place}.values", table.values)
-    return faults
-
-
-def _ratio_faults(place: str, ratios: dict[str, float]) -> list[str]:
-    return [
-        f"{place}.{level}: found {ratio:g}; a ratio must be above 0" for level, ratio in ratios.items() if ratio <= 0
-    ]
-
-
-def _age_faults(population: Population) -> list[str]:
-    bands = list(population.margins.get(AGE_VARIABLE, ()))
-    faults = unknown_names("age_years", population.age_years, bands, AGE_VARIABLE)
-    faults += [f"age_years: missing band {band!r}" for band in bands if band not in population.age_years]
-    for band, ages in population.age_years.items():
-        if ages.low > ages.high:
-            faults.append(f"age_years.{band}: low {ages.low} is above high {ages.high}")
-        if (ages.p is None) != (ages.dist == "uniform_int"):
-            faults.append(f"age_years.{band}.p: give it for truncated_geometric and for nothing else")
-    return faults
-
-
-def _risk_faults(population: Population) -> list[str]:
-    factors = list(population.risk_factors)
-    faults = proportion_faults("risk_factors", {name: factor.v for name, factor in population.risk_factors.items()})
-    bounds = population.risk_factor_bounds
-    if bounds is not None and not 0 <= bounds.low < bounds.high <= 1:
-        faults.append(f"risk_factor_bounds: found [{bounds.low:g}, {bounds.high:g}]; must be low < high in [0, 1]")
-    for variable, tables in population.risk_factor_ratios.items():
-        place = f"risk_factor_ratios.{variable}"
-        faults += unknown_names(place, (variable,), list(population.margins), "variable")
-        faults += unknown_names(place, tables, factors, "risk factor")
-        levels = list(population.margins.get(variable, ()))
-        for name, table in tables.items():
-            faults += unknown_names(f"{place}.{name}", table.values, levels, f"level of {variable}")
-            faults += _ratio_faults(f"{place}.{name}", table.values)
-    for variable, reference in population.risk_factor_reference.items():
-        place = f"risk_factor_reference.{variable}"
-        faults += unknown_names(place, (variable,), list(population.margins), "variable")
-        faults += unknown_names(f"{place}.values", reference.values, factors, "risk factor")
-        levels = list(population.margins.get(variable, ()))
-        faults += [f"{place}.levels: missing level {level!r}" for level in levels if level not in reference.levels]
-        for name, values in reference.values.items():
-            faults += proportion_faults(f"{place}.values.{name}", values)
-            wanted = tuple(dict.fromkeys(reference.levels.values()))
-            faults += unknown_names(f"{place}.levels", wanted, list(values), f"level of {name}")
-    return faults
-
-
-def _rule_faults(population: Population) -> list[str]:
-    faults: list[str] = []
-    rules, factors = population.risk_rules, population.risk_factors
-    named = [rule.factor for rule in rules.same_as]
-    named += [name for rule in rules.requires for name in (rule.factor, rule.requires)]
-    named += [name for group in rules.exclusive for name in group]
-    unknown = unknown_names("risk_rules", tuple(dict.fromkeys(named)), list(factors), "risk factor")
-    if unknown:
-        return unknown
-    for rule in rules.same_as:
-        share = population.margins.get(rule.variable, {}).get(rule.level)
-        if share is None:
-            faults.append(f"risk_rules.same_as: no level {rule.level!r} of {rule.variable!r} in margins")
-        elif abs(share.v - factors[rule.factor].v) > SHARE_TOLERANCE:
-            faults.append(f"risk_rules.same_as: {rule.factor} is {factors[rule.factor].v:g}, but {rule.variable} "
-                          f"{rule.level} is {share.v:g}; they name the same people")  # fmt: skip
-    faults += [
-        f"risk_rules.requires: {need.factor} ({factors[need.factor].v:g}) is commoner than {need.requires} "
-        f"({factors[need.requires].v:g}), which it requires"
-        for need in rules.requires
-        if factors[need.factor].v > factors[need.requires].v
-    ]
-    if _has_cycle({need.factor: need.requires for need in rules.requires}):
-        faults.append("risk_rules.requires: goes in a circle")
-    for group in rules.exclusive:
-        total = sum(factors[name].v for name in group)
-        if total > 1:
-            faults.append(
-                f"risk_rules.exclusive: {', '.join(group)} add up to {total:g}; at most 1 can exclude each other"
-            )
-    return faults
-
-
-def _has_cycle(requires: dict[str, str]) -> bool:
-    for start in requires:
-        seen, current = {start}, start
-        while current in requires:
-            current = requires[current]
-            if current in seen:
-                return True
-            seen.add(current)
-    return False
