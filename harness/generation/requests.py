@@ -1,15 +1,16 @@
-"""From slots to prompts with their examples and seeds. Pure."""
+"""From slots to requests: each with its prompt, in the arm's own manner, and its seed. Pure."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from harness.backends.base import Request
 from harness.prompts.exemplars import Exemplar
-from harness.prompts.render import render_generate
+from harness.prompts.render import render_generate, render_instruct
 from harness.prompts.sight import Slot
 from harness.schemas.arms import Sight
 from harness.schemas.task import Task
@@ -43,34 +44,51 @@ class ShotSets:
         return sets[(slot.index + attempt) % len(sets)]
 
 
+@dataclass(frozen=True)
+class Prompting:
+    """How an arm words its prompts.
+
+    Attributes:
+        task: Whose templates are rendered.
+        sees: What the arm sees.
+        shots: Where the examples come from; None where prompts are instructions, which hold none.
+    """
+
+    task: Task
+    sees: Collection[Sight]
+    shots: ShotSets | None
+
+    def examples(self, slot: Slot, attempt: int) -> Shots:
+        if self.shots is None:
+            return ()
+        return self.shots.choose(slot, attempt, sees_term="trajectory" in self.sees)
+
+    def render(self, slot: Slot, examples: Shots) -> str:
+        if self.shots is None:
+            return render_instruct(self.task, self.sees, slot)
+        return render_generate(self.task, self.sees, slot, examples)
+
+
 def build_requests(
-    task: Task,
-    sees: Collection[Sight],
-    slots: Sequence[Slot],
-    shots: ShotSets,
-    *,
-    attempt: int,
-    seed_path: tuple[int, str],
+    prompting: Prompting, slots: Sequence[Slot], *, attempt: int, seed_path: tuple[int, str]
 ) -> list[Request]:
     """One request per slot.
 
     Args:
-        task: Whose template is rendered.
-        sees: What the arm sees.
+        prompting: How prompts are worded.
         slots: Sentences to ask for.
-        shots: Where the examples come from.
         attempt: From 0; each attempt has its own seed and examples.
         seed_path: The recipe's root seed and the arm's name.
     """
     root, arm = seed_path
-    chosen = [shots.choose(slot, attempt, sees_term="trajectory" in sees) for slot in slots]
     requests: list[Request] = []
     bare: dict[tuple[str, ...], str] = {}  # prompts of slots of which nothing but the label is known
-    for slot, one in zip(slots, chosen, strict=True):
-        prompt = render_generate(task, sees, slot, one)
-        key = (slot.label, *(shot.text for shot in one))
+    for slot in slots:
+        examples = prompting.examples(slot, attempt)
+        prompt = prompting.render(slot, examples)
+        key = (slot.label, *(shot.text for shot in examples))
         if key not in bare:
-            bare[key] = render_generate(task, sees, Slot(index=0, label=slot.label), one)
+            bare[key] = prompting.render(Slot(index=0, label=slot.label), examples)
         n_alike = len(os.path.commonprefix([prompt, bare[key]]))  # noqa: RUF071 - characters are meant
         seed = integer(root, "generation", arm, str(slot.index), str(attempt))
         requests.append(Request(prompt=prompt, seed=seed, n_shared_chars=prompt.rfind("\n", 0, n_alike) + 1))

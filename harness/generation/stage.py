@@ -25,10 +25,10 @@ from harness.generation.arms import Plan, count_labels, largest_remainder, plan_
 from harness.generation.filters import Judge
 from harness.generation.imported import import_sentences
 from harness.generation.progress import Progress
-from harness.generation.requests import ShotSets, build_requests
+from harness.generation.requests import Prompting, ShotSets, build_requests
 from harness.generation.rounds import Asking, Candidate, Outcome, ask_in_rounds
 from harness.prompts.exemplars import load_exemplars
-from harness.prompts.render import template_source
+from harness.prompts.render import template_lines, template_source
 from harness.prompts.sight import Slot, visible
 from harness.records import parse_records
 from harness.schemas.arms import Arm
@@ -81,7 +81,7 @@ def _inputs(run: Run, arm: Arm) -> list[Path]:
     if "trajectory" in sees or arm.labels == "trajectory":
         inputs += [run.path("alignment", f"{table}.parquet") for table in ("visits", "mentions")]
     exemplars = run.task.path(run.task.file.prompts.exemplars)
-    return [*inputs, *([] if exemplars is None else [exemplars])]
+    return [*inputs, *([] if exemplars is None or arm.prompt == "instruct" else [exemplars])]
 
 
 def _arm_settings(arm: Arm) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _task_settings(run: Run, arm: Arm) -> dict[str, Any]:
     }
     if arm.path is None:
         settings["disease"] = task.file.disease
-        settings["template"] = template_source(task, task.file.prompts.generate)
-        settings["n_shots"] = task.file.prompts.n_shots
+        settings["template"] = template_source(task, template_name(task, arm))
+        settings["n_shots"] = task.file.prompts.n_shots if arm.prompt == "few_shot" else 0
     return settings
 
 
@@ -128,13 +128,13 @@ def _generate(run: Run, name: str, arm: Arm, folder: Path) -> Counts:
     try:
         with ReplyCache(folder / CACHE) as cache, Progress(f"{STAGE}/{name}") as progress:
             asking = _asking(run, name, backend, cache, progress)
-            outcome = ask_in_rounds(slots, asking, _judge(run.task), max_attempts=arm.sampling.max_attempts)
+            outcome = ask_in_rounds(slots, asking, _judge(run.task, arm), max_attempts=arm.sampling.max_attempts)
             identity = backend.identity
     except BackendError as error:
         raise BackendError(f"arm {name!r}: {error}") from error
     finally:
         backend.close()
-    _write(run, identity, outcome, folder)
+    _write(run, name, identity, outcome, folder)
     counts = _counts(outcome, progress)
     log.info("%s/%s: kept %d of %d candidates, %d of %d sentences unfilled, %d tokens, %.0f tokens/s", STAGE, name,
              counts.rows_out, counts.rows_in, len(outcome.unfilled), len(slots), progress.n_tokens,
@@ -142,27 +142,41 @@ def _generate(run: Run, name: str, arm: Arm, folder: Path) -> Counts:
     return counts
 
 
-def _asking(run: Run, name: str, backend: Backend, cache: ReplyCache, progress: Progress) -> Asking:
+def template_name(task: Task, arm: Arm) -> str:
+    return task.file.prompts.generate if arm.prompt == "few_shot" else task.file.prompts.instruct
+
+
+def _prompting(run: Run, name: str) -> Prompting:
     task, arm = run.task, run.recipe.arms[name]
-    sees = arm.sees or ()
+    if arm.prompt == "instruct":
+        return Prompting(task, arm.sees or (), shots=None)
     shots = ShotSets(load_exemplars(task), task.file.prompts.n_shots, rng=generator(run.seed, STAGE, name, "shots"))
-    sample = Sample(**arm.sampling.model_dump(exclude={"max_attempts"}))
+    return Prompting(task, arm.sees or (), shots)
+
+
+def _asking(run: Run, name: str, backend: Backend, cache: ReplyCache, progress: Progress) -> Asking:
+    prompting = _prompting(run, name)
+    sample = Sample(**run.recipe.arms[name].sampling.model_dump(exclude={"max_attempts"}))
 
     def build(missing: Sequence[Slot], attempt: int) -> list[Request]:
         progress.start_round(attempt, len(missing))
-        return build_requests(task, sees, missing, shots, attempt=attempt, seed_path=(run.seed, name))
+        return build_requests(prompting, missing, attempt=attempt, seed_path=(run.seed, name))
 
     return Asking(
-        view=lambda slot: visible(task, slot, sees),
+        view=lambda slot: visible(run.task, slot, prompting.sees),
         build=build,
         answer=lambda requests: ask(backend, requests, sample, cache),
         watch=progress.watch,
     )
 
 
-def _judge(task: Task) -> Judge:
+def _judge(task: Task, arm: Arm) -> Judge:
+    if arm.prompt == "few_shot":
+        parrotable = [one.text for one in load_exemplars(task)]
+    else:
+        parrotable = template_lines(task, template_name(task, arm))
     return Judge(
-        shown=[*(one.text for one in load_exemplars(task)), *(label.definition for label in task.labels)],
+        shown=[*parrotable, *(label.definition for label in task.labels)],
         label_names=[label.name for label in task.labels],
         negative=task.negative,
     )
@@ -204,8 +218,8 @@ def _label_counts(run: Run, arm: Arm, plan: Plan) -> dict[str, int]:
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def _write(run: Run, identity: Identity, outcome: Outcome, folder: Path) -> None:
-    rows = [_synthetic_row(run, identity, candidate) for candidate in outcome.kept]
+def _write(run: Run, name: str, identity: Identity, outcome: Outcome, folder: Path) -> None:
+    rows = [_synthetic_row(run, run.recipe.arms[name], identity, candidate) for candidate in outcome.kept]
     rejected = [
         {"row_id": f"{one.slot.index:06d}/{one.attempt}", "reason": one.reason, "detail": one.text}
         for one in outcome.dropped
@@ -217,17 +231,18 @@ def _write(run: Run, identity: Identity, outcome: Outcome, folder: Path) -> None
     write_table(folder / "rejected.parquet", rejected, REJECTED)
 
 
-def _synthetic_row(run: Run, identity: Identity, candidate: Candidate) -> dict[str, Any]:
+def _synthetic_row(run: Run, arm: Arm, identity: Identity, candidate: Candidate) -> dict[str, Any]:
     slot, reply = candidate.slot, candidate.reply
     return {
         "text_id": f"{slot.index:06d}",
         "unit": "sentence",
         "planned_label": slot.label,
         "planned_term": slot.term,
+        "style": slot.style if arm.prompt == "instruct" else None,  # examples are continued in their own style
         "persona_id": None if slot.persona is None else slot.persona["persona_id"],
         "visit_index": slot.visit_index,
         "prompt_sha256": hashlib.sha256(candidate.request.prompt.encode()).hexdigest(),
-        "template": run.task.file.prompts.generate,
+        "template": template_name(run.task, arm),
         "backend": identity.kind,
         "model_id": identity.model_id,
         "model_revision": identity.revision,

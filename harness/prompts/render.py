@@ -6,6 +6,7 @@ task, so they run in jinja2's sandbox.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.schemas.arms import Sight
 from harness.schemas.task import Label, Task
 
 SHARED_TEMPLATES = Path(__file__).resolve().parent
+JINJA_TAG = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
 
 
 def render_classify(task: Task, text: str) -> str:
@@ -56,6 +58,19 @@ def render_generate(task: Task, sight: Collection[Sight], slot: Slot, shots: Seq
     return prompt.rstrip()
 
 
+def render_instruct(task: Task, sight: Collection[Sight], slot: Slot) -> str:
+    """The task given to a chat model: to write one sentence that shows the slot's label. It holds no examples.
+
+    A template may use `disease` and `slot` (a `View`). Under the sight [label] it shows the label's name and definition
+    and the form of a sentence, as the published label-to-data baseline does.
+
+    Raises:
+        ConfigError: The task names a template that exists neither in its folder nor here.
+    """
+    template = load_template(task.folder, task.file.prompts.instruct)
+    return template.render(disease=task.file.disease, slot=visible(task, slot, sight)).rstrip()
+
+
 def _planned(shot: Exemplar) -> Slot:
     return Slot(
         index=0,
@@ -74,6 +89,12 @@ def template_source(task: Task, name: str) -> str:
         if (folder / name).is_file():
             return (folder / name).read_text(encoding="utf-8")
     raise ConfigError(f"{task.folder}: no template {name!r} there or in {SHARED_TEMPLATES}")
+
+
+def template_lines(task: Task, name: str) -> list[str]:
+    """The literal lines of a template, without its tags: what a model may parrot whichever branches were rendered."""
+    plain = JINJA_TAG.sub(" ", template_source(task, name))
+    return [line.strip() for line in plain.splitlines() if line.strip()]
 
 
 @cache

@@ -68,6 +68,21 @@ def test_rows_say_what_their_prompt_showed_and_no_more(tmp_path: Path) -> None:
             assert any("Note:" in prompt for prompt in prompts) == ("trajectory" in sees)
 
 
+def test_an_instructed_arm_shows_no_example_and_says_which_template_it_used(tmp_path: Path) -> None:
+    with writing_server() as (backend, prompts):
+        run = toy_run(tmp_path, arms(backend, prompt="instruct"))
+        for arm, sees in SIGHTS.items():
+            del prompts[:]
+            do(run, arm)
+            assert {row["template"] for row in rows(run, arm)} == {"instruct.jinja"}
+            assert all("Exactly one sentence" in prompt for prompt in prompts)
+            assert not any("freezer" in prompt for prompt in prompts)
+            assert any("race" in prompt for prompt in prompts) == ("persona" in sees)
+            assert any("Finding:" in prompt for prompt in prompts) == ("trajectory" in sees)
+    inputs = {path.name for unit in units(run) for path in unit.inputs}
+    assert "few.jsonl" not in inputs
+
+
 def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
     with writing_server() as (backend, _):
         hashes = []

@@ -1,6 +1,7 @@
 """What an arm does not see cannot reach its prompt."""
 
 import itertools
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from pydantic import ValidationError
 
 from harness.errors import ConfigError
 from harness.prompts.exemplars import Exemplar, load_exemplars
-from harness.prompts.render import render_generate
+from harness.prompts.render import render_generate, render_instruct
 from harness.prompts.sight import Slot
 from harness.schemas.task import Label, LabelSet, Prompts, SubgroupVariable, Task, TaskFile
 
 ARMS = [("label", *more) for n in range(3) for more in itertools.combinations(("persona", "trajectory"), n)]
+Render = Callable[[Task, Collection[str], Slot], str]
 PERSONA_WORDS = ["sexword", "raceword", "schoolword", "homeword", "riskword", "987"]
 TRAJECTORY_WORDS = ["stageword", "noteword", "termword", "courseword"]
 NEVER = ["personakey", "cellword", "domainword", "4711"]
@@ -56,12 +58,24 @@ def shot_like(slot: Slot) -> Exemplar:
                     stage=slot.stage, note_type=slot.note_type)  # fmt: skip
 
 
+def few_shot(task: Task, sees: Collection[str], slot: Slot) -> str:
+    return render_generate(task, sees, slot, [shot_like(slot)] * 2)  # type: ignore[arg-type]
+
+
+# Every template that writes for an arm, and the words of a trajectory that it shows.
+TEMPLATES: dict[str, tuple[Render, list[str]]] = {
+    "generate": (few_shot, TRAJECTORY_WORDS),
+    "instruct": (render_instruct, [*TRAJECTORY_WORDS, "styleword"]),  # type: ignore[dict-item]
+}
+
+
 @pytest.mark.parametrize("sees", ARMS)
+@pytest.mark.parametrize("template", TEMPLATES)
 @given(suffix=st.text("abcXYZ019_", max_size=5))
-def test_a_prompt_holds_what_its_arm_sees_and_nothing_else(sees: tuple[str, ...], suffix: str) -> None:
-    slot = full_slot(suffix)
-    prompt = render_generate(toy_task(), sees, slot, [shot_like(slot)] * 2)  # type: ignore[arg-type]
-    for part, found in (("persona", PERSONA_WORDS), ("trajectory", TRAJECTORY_WORDS)):
+def test_a_prompt_holds_what_its_arm_sees_and_nothing_else(template: str, sees: tuple[str, ...], suffix: str) -> None:
+    render, trajectory_words = TEMPLATES[template]
+    prompt = render(toy_task(), sees, full_slot(suffix))
+    for part, found in (("persona", PERSONA_WORDS), ("trajectory", trajectory_words)):
         for word in found:
             assert (word in prompt) == (part in sees), (sees, word)
     assert not [word for word in NEVER if word in prompt]
@@ -70,8 +84,9 @@ def test_a_prompt_holds_what_its_arm_sees_and_nothing_else(sees: tuple[str, ...]
 
 
 @pytest.mark.parametrize("sees", ARMS)
-def test_changing_what_an_arm_does_not_see_changes_no_prompt(sees: tuple[str, ...]) -> None:
-    task, shot = toy_task(), shot_like(full_slot())
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_changing_what_an_arm_does_not_see_changes_no_prompt(template: str, sees: tuple[str, ...]) -> None:
+    render, _ = TEMPLATES[template]
     whole = full_slot()
     hidden = Slot(
         index=9,
@@ -84,12 +99,13 @@ def test_changing_what_an_arm_does_not_see_changes_no_prompt(sees: tuple[str, ..
         course=whole.course if "trajectory" in sees else "worse",
         style=whole.style if "trajectory" in sees else "terse",
     )
-    assert render_generate(task, sees, whole, [shot]) == render_generate(task, sees, hidden, [shot])  # type: ignore[arg-type]
+    assert render(toy_task(), sees, whole) == render(toy_task(), sees, hidden)
 
 
-def test_all_four_arms_have_different_prompts() -> None:
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_all_four_arms_have_different_prompts(template: str) -> None:
     assert len(ARMS) == 4
-    prompts = {render_generate(toy_task(), sees, full_slot(), []) for sees in ARMS}  # type: ignore[arg-type]
+    prompts = {TEMPLATES[template][0](toy_task(), sees, full_slot()) for sees in ARMS}
     assert len(prompts) == 4
 
 
