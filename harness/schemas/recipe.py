@@ -110,6 +110,25 @@ class Evaluation(Settings):
     """The mix that every other one is compared with."""
 
 
+class Fidelity(Settings):
+    """How the arms' fidelity to target and gold is measured."""
+
+    embedding: Literal["auto", "minilm", "tfidf"] = "auto"
+    """Vectors for closeness and the Vendi score. minilm: all-MiniLM-L6-v2 from its package; tfidf: hashed words and
+    pairs of words, which sees no paraphrase; auto: minilm where the package is installed."""
+    max_sentences: int = Field(default=2000, ge=20)
+    """Sentences of an arm, and of gold, on which texts are measured, drawn at random: nearest neighbours cost the
+    product of both. People and labels are counted over all."""
+    diversity_sample: int = Field(default=200, ge=20)
+    """Sentences behind diversity and term coverage, the same number for all arms and gold: the smallest set's, if that
+    is smaller."""
+    near_gold: float = Field(default=0.9, gt=0, le=1)
+    """Cosine from which a sentence counts as too near to gold. A convention of our own: by minilm no two sentences of
+    different patients of the Alzheimer's demo gold are nearer than 0.83."""
+    n_folds: int = Field(default=5, ge=2, le=20)
+    """Of the cross-validated classifiers."""
+
+
 class Wandb(Settings):
     mode: Literal["offline", "online", "disabled"] = "offline"
     """WANDB_MODE overrides this."""
@@ -144,6 +163,7 @@ class RecipeFile(Settings):
     training: Training = Training()
     scoring: Scoring = Scoring()
     evaluation: Evaluation = Evaluation()
+    fidelity: Fidelity = Fidelity()
     tracking: Tracking = Tracking()
 
 

@@ -210,7 +210,8 @@ AGREEMENT = TableSpec(
     nullable=("kappa", "ci_low", "ci_high", "reason"),
 )
 
-# Fidelity of each arm (and of gold, arm `gold`) to the target: one row per measure and what it is measured on.
+# Fidelity of each arm, of training gold (arm `gold`) and of the drawn plan (arm `(plan)`) to the target: one row per
+# measure and what it is measured on. Meaning, direction, bounds and source of a measure: harness/metrics/fidelity.py.
 FIDELITY = TableSpec(
     "fidelity",
     ("arm", "measure", "variable", "level"),
@@ -220,12 +221,15 @@ FIDELITY = TableSpec(
         "variable": S,
         "level": S,
         "value": F,
+        "ci_low": F,
+        "ci_high": F,
         "target": F,  # what the value should be near; null where there is no target
-        "n": I,
+        "mark": S,  # of the target: published | derived | assumed, or gold where gold is what is aimed at
+        "n": I,  # people, sentences or notes behind the value
         "status": S,
-        "reason": S,
+        "reason": S,  # why there is no value; of a value, what a reader needs to know
     },
-    nullable=("value", "target", "reason"),
+    nullable=("value", "ci_low", "ci_high", "target", "mark", "reason"),
 )
 
 # One row per example shown to the trainer, in the order of passes: all rows of pass 0, then pass 1, ...
