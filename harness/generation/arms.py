@@ -85,7 +85,7 @@ def plan_slots(
     if "trajectory" in sees:
         drawn = _Trajectory(plan, rng).draw(quotas, negative=task.negative, labels=task.label_ids)
     elif "persona" in sees:
-        drawn = [{"persona_id": one} for one in _in_turn(sorted(plan.personas), len(labels), rng)]
+        drawn = [{"persona_id": one} for one in in_turn(sorted(plan.personas), len(labels), rng)]
     else:
         drawn = [{} for _ in labels]
     return [_slot(index, label, row, sees, plan) for index, (label, row) in enumerate(zip(labels, drawn, strict=True))]
@@ -109,7 +109,7 @@ def _slot(index: int, label: str, row: Mapping[str, Any], sees: Collection[Sight
     )
 
 
-def _in_turn(names: Sequence[str], n: int, rng: np.random.Generator) -> list[str]:
+def in_turn(names: Sequence[str], n: int, rng: np.random.Generator) -> list[str]:
     """`n` names, each as often as any other (within one), in random order."""
     if not names:
         raise DataError("personas: the table is empty, but the arm sees personas")
@@ -154,9 +154,7 @@ class _Trajectory:
         rows: list[dict[str, Any]] = []
         for domain, quota in largest_remainder(counts, n).items():
             places = np.flatnonzero(domains == domain)
-            rows += pool.take(
-                pa.array(self._spread(pool["persona_id"].to_pylist(), places, quota), pa.int64())
-            ).to_pylist()
+            rows += pool.take(pa.array(self._spread(pool, places, quota), pa.int64())).to_pylist()
         return rows
 
     def _draw_visits(self, n: int) -> list[dict[str, Any]]:
@@ -164,7 +162,7 @@ class _Trajectory:
         while len(rows) < n:  # more than once around only where sentences outnumber visits
             places = np.arange(self._visits.num_rows)
             quota = min(n - len(rows), places.size)
-            chosen = self._spread(self._visits["persona_id"].to_pylist(), places, quota)
+            chosen = self._spread(self._visits, places, quota)
             rows += self._visits.take(pa.array(chosen, pa.int64())).to_pylist()
         return rows
 
@@ -173,20 +171,40 @@ class _Trajectory:
         visit = self._visits.slice(place, 1).to_pylist()[0]
         return {**mention, "stage": visit["stage"], "note_type": visit["note_type"], "style": visit["style"]}
 
-    def _spread(self, owners: Sequence[str], places: np.ndarray[Any, np.dtype[np.int64]], n: int) -> list[int]:
-        """`n` of the places, each time one of the persona used least so far; which one is random."""
-        queues: dict[str, list[int]] = defaultdict(list)
-        for place in self._rng.permutation(places):
-            queues[owners[place]].append(int(place))
-        names = sorted(queues)
-        ties = self._rng.permutation(len(names))
-        heap = [(self._n_used[name], int(tie), name) for name, tie in zip(names, ties, strict=True)]
-        heapq.heapify(heap)
-        chosen: list[int] = []
-        while len(chosen) < n:
-            _, tie, name = heapq.heappop(heap)
-            chosen.append(queues[name].pop())
-            self._n_used[name] += 1
-            if queues[name]:
-                heapq.heappush(heap, (self._n_used[name], tie, name))
-        return chosen
+    def _spread(self, rows: pa.Table, places: np.ndarray[Any, np.dtype[np.int64]], n: int) -> list[int]:
+        owners = rows["persona_id"].to_pylist()
+        return spread_evenly(owners, places, n, n_used=self._n_used, rng=self._rng)
+
+
+def spread_evenly(
+    owners: Sequence[str],
+    places: np.ndarray[Any, np.dtype[np.int64]],
+    n: int,
+    *,
+    n_used: Counter[str],
+    rng: np.random.Generator,
+) -> list[int]:
+    """`n` of the places, each time one of the owner used least so far; which one is random.
+
+    Args:
+        owners: Who owns each row, e.g. its persona.
+        places: Rows to choose from, at least `n`.
+        n: How many.
+        n_used: How often each owner was used; counted on.
+        rng: Decides among equals.
+    """
+    queues: dict[str, list[int]] = defaultdict(list)
+    for place in rng.permutation(places):
+        queues[owners[place]].append(int(place))
+    names = sorted(queues)
+    ties = rng.permutation(len(names))
+    heap = [(n_used[name], int(tie), name) for name, tie in zip(names, ties, strict=True)]
+    heapq.heapify(heap)
+    chosen: list[int] = []
+    while len(chosen) < n:
+        _, tie, name = heapq.heappop(heap)
+        chosen.append(queues[name].pop())
+        n_used[name] += 1
+        if queues[name]:
+            heapq.heappush(heap, (n_used[name], tie, name))
+    return chosen
