@@ -25,7 +25,7 @@ from harness.store import Run, Unit, write_table
 STAGE = "alignment"
 SENTENCES_PER_PERSONA = 4
 MIN_PERSONAS = 20
-VERSION = 1  # raised when a draw changes although task and recipe do not
+VERSION = 2  # raised when a draw changes although task and recipe do not
 
 
 def units(run: Run) -> list[Unit]:

@@ -66,11 +66,11 @@ class Onset(Settings):
     def of(self, term: Term) -> OnsetOf:
         """What holds for one lexicon term: its own values where it has any, else its domain's."""
         domain = self.domains[term.domain]
-        own = next((one for one in self.terms if term.term in one.terms), TermOnset(terms=(term.term,)))
+        own = next((one for one in self.terms if term.term in one.terms), None)
         return OnsetOf(
-            median_years_before=(own.median_years_before or domain.median_years_before).v,
-            spread_years=(own.spread_years or domain.spread_years).v,
-            share=(own.share or domain.share).v,
+            median_years_before=((own and own.median_years_before) or domain.median_years_before).v,
+            spread_years=((own and own.spread_years) or domain.spread_years).v,
+            share=((own and own.share) or domain.share).v,
         )
 
 
