@@ -38,6 +38,7 @@ STAGE_FOLDERS = {
     "reports": "08_reports",
 }
 HASH_CHUNK = 1 << 20
+ROW_GROUP_ROWS = 1 << 17  # about 10 MB of mentions
 
 
 # -- files
@@ -121,6 +122,49 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | pa.Table, spec: 
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return table
+
+
+@contextmanager
+def table_writer(path: Path, spec: TableSpec) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table that is too long for memory: call what this yields with one part after another, in order of key.
+
+    Parts are gathered into row groups of about `ROW_GROUP_ROWS` rows; no more than one of them is held at a time. Like
+    `write_table`, all of the file appears at the end of the block or nothing does.
+
+    Raises:
+        DataError: What `write_table` refuses, or a row group that does not come after the one before it.
+    """
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, spec.schema, compression="zstd") as writer:
+        groups = _RowGroups(path, spec, writer)
+        yield groups.add
+        groups.flush()
+
+
+class _RowGroups:
+    """Gathers parts of a table until they are a row group, and writes that."""
+
+    def __init__(self, path: Path, spec: TableSpec, writer: pq.ParquetWriter) -> None:
+        self._path, self._spec, self._writer = path, spec, writer
+        self._waiting: list[pa.Table] = []
+        self._last_key: tuple[Any, ...] | None = None
+
+    def add(self, part: pa.Table) -> None:
+        self._waiting.append(part)
+        if sum(one.num_rows for one in self._waiting) >= ROW_GROUP_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        group = pa.concat_tables([self._spec.schema.empty_table(), *self._waiting])
+        self._waiting.clear()
+        if group.num_rows == 0:
+            return
+        group = _conform(group, self._spec, self._path)
+        group = group.sort_by([(name, "ascending") for name in self._spec.key])
+        first, last = (tuple(group[name][place].as_py() for name in self._spec.key) for place in (0, -1))
+        if self._last_key is not None and first <= self._last_key:
+            raise DataError(f"{self._path}: key {first} comes after {self._last_key}; give parts in order of key")
+        self._writer.write_table(group)
+        self._last_key = last
 
 
 def read_table(path: Path, spec: TableSpec, columns: Sequence[str] | None = None) -> pa.Table:

@@ -5,11 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from harness import store
 from harness.errors import DataError, DiskFullError
 from harness.schemas.tables import MENTIONS, REJECTED, TableSpec
-from harness.store import atomic_path, clear_unit, read_table, sha256_file, write_table, write_text
+from harness.store import atomic_path, clear_unit, read_table, sha256_file, table_writer, write_table, write_text
 
 SPEC = TableSpec("toy", ("id",), {"id": pa.string(), "n": pa.int64(), "note": pa.string()}, nullable=("note",))
 
@@ -98,6 +100,39 @@ def test_a_full_disk_is_one_clear_error_and_nothing_half_written(tmp_path: Path)
         assert list(mount.iterdir()) == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def part(*row_ids: str) -> pa.Table:
+    return pa.Table.from_pylist([row(one) for one in row_ids], schema=SPEC.schema)
+
+
+def test_a_table_written_in_parts_is_the_table_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "ROW_GROUP_ROWS", 3)
+    ids = [f"{index:02d}" for index in range(11)]
+    with table_writer(tmp_path / "parts.parquet", SPEC) as add:
+        for start in range(0, 11, 2):
+            add(part(*reversed(ids[start : start + 2])))
+    whole = write_table(tmp_path / "whole.parquet", part(*ids), SPEC)
+    assert read_table(tmp_path / "parts.parquet", SPEC).equals(whole)
+    assert pq.ParquetFile(tmp_path / "parts.parquet").num_row_groups == 3  # 4 + 4 + 3 rows
+
+
+def test_a_table_without_parts_is_empty(tmp_path: Path) -> None:
+    with table_writer(tmp_path / "none.parquet", SPEC) as add:
+        add(part())
+    assert read_table(tmp_path / "none.parquet", SPEC).num_rows == 0
+
+
+@pytest.mark.parametrize("second", ["a", "b"])
+def test_parts_out_of_order_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str) -> None:
+    monkeypatch.setattr(store, "ROW_GROUP_ROWS", 1)
+    with (
+        pytest.raises(DataError, match=f"key \\('{second}',\\) comes after \\('b',\\); give parts in order of key"),
+        table_writer(tmp_path / "toy.parquet", SPEC) as add,
+    ):
+        add(part("b"))
+        add(part(second))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_clearing_a_unit_keeps_its_cache_and_the_units_below_it(tmp_path: Path) -> None:
