@@ -31,13 +31,14 @@ def draw_visits(trajectory: Trajectory, persona_id: str, rng: np.random.Generato
     `documentation`.
 
     Returns:
-        The persona's rows of the visits table. `days_before_diagnosis` counts whole days, 0 is the last one.
+        The persona's rows of the visits table. `days_before_diagnosis` counts whole days to time 0: 0 is the
+        last one before it, and what is negative comes after it.
     """
     edges = stage_edges(trajectory, rng)
     years = note_years(trajectory, edges, rng)
     stage = np.clip(np.searchsorted(edges, years, side="right") - 1, 0, len(trajectory.stages) - 1)
     types = note_types(trajectory, stage, rng)
-    days = np.floor((trajectory.time_axis.window[1] - years) * DAYS_PER_YEAR)
+    days = np.floor(-years * DAYS_PER_YEAR)  # to time 0, not to the window's end, which may lie years after it
     author_id = style = pa.nulls(len(years), pa.string())
     if trajectory.documentation is not None:
         author_id, style = authors(trajectory.documentation, persona_id, types, rng)

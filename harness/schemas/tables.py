@@ -97,7 +97,7 @@ VISITS = TableSpec(
     {
         "persona_id": S,
         "visit_index": I,
-        "days_before_diagnosis": I,
+        "days_before_diagnosis": I,  # negative after it
         "stage": S,
         "note_type": S,
         "author_id": S,  # who writes the note: a patient meets the same few people again
