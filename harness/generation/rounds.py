@@ -1,4 +1,4 @@
-"""Asking in rounds: every sentence that is still missing is asked for once more, until it is there or given up.
+"""Asking in rounds: every text that is still missing is asked for once more, until it is there or given up.
 
 Candidates of a round are judged in the order of their slots after all have come in, so that what is a duplicate of what
 does not depend on which reply was first.
@@ -10,18 +10,29 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from harness.backends.base import Answered, Reply, Request
 from harness.errors import BackendError
-from harness.generation.filters import Judge, Reason, clean
-from harness.prompts.sight import Slot, View
+from harness.generation.filters import clean
+from harness.prompts.sight import Slot
 
 # A server that fails this often in a row is down; asking thousands of times more would only take hours.
 FAILURES_IN_A_ROW = 32
 
+SlotT = TypeVar("SlotT")  # what is planned: a sentence or a note
+ViewT = TypeVar("ViewT")  # what its prompt shows of that
+Shown_contra = TypeVar("Shown_contra", contravariant=True)
+
+
+class Judging(Protocol[Shown_contra]):
+    """Says why a reply is dropped; None keeps it."""
+
+    def reject(self, reply: Reply, view: Shown_contra) -> str | None: ...
+
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Generic[SlotT]):
     """One answer to one slot.
 
     Attributes:
@@ -29,27 +40,25 @@ class Candidate:
         attempt: From 0.
         request: The prompt and seed.
         reply: The answer.
+        text: What is taken of it.
         reason: Why it was dropped; None where it was kept.
     """
 
-    slot: Slot
+    slot: SlotT
     attempt: int
     request: Request
     reply: Reply
-    reason: Reason | None
-
-    @property
-    def text(self) -> str:
-        return clean(self.reply.text)
+    text: str
+    reason: str | None
 
 
 @dataclass
-class Outcome:
+class Outcome(Generic[SlotT]):
     """All candidates of an arm, and the slots that stayed empty."""
 
-    kept: list[Candidate] = field(default_factory=list)
-    dropped: list[Candidate] = field(default_factory=list)
-    unfilled: list[Slot] = field(default_factory=list)
+    kept: list[Candidate[SlotT]] = field(default_factory=list)
+    dropped: list[Candidate[SlotT]] = field(default_factory=list)
+    unfilled: list[SlotT] = field(default_factory=list)
 
     @property
     def n_candidates(self) -> int:
@@ -65,18 +74,17 @@ class Outcome:
             sorted(Counter(one.reply.reason or "?" for one in self.dropped if one.reply.status == "failed").items())
         )
 
-    def by_label(self) -> dict[str, dict[str, int]]:
-        """For each label the candidates asked for and those kept, and the slots left empty."""
-        asked = Counter(one.slot.label for one in [*self.kept, *self.dropped])
-        kept = Counter(one.slot.label for one in self.kept)
-        unfilled = Counter(slot.label for slot in self.unfilled)
-        return {
-            label: {"asked": asked[label], "kept": kept[label], "unfilled": unfilled[label]} for label in sorted(asked)
-        }
+
+def count_by_label(outcome: Outcome[Slot]) -> dict[str, dict[str, int]]:
+    """For each label the candidates asked for and those kept, and the slots left empty."""
+    asked = Counter(one.slot.label for one in [*outcome.kept, *outcome.dropped])
+    kept = Counter(one.slot.label for one in outcome.kept)
+    unfilled = Counter(slot.label for slot in outcome.unfilled)
+    return {label: {"asked": asked[label], "kept": kept[label], "unfilled": unfilled[label]} for label in sorted(asked)}
 
 
 @dataclass(frozen=True)
-class Asking:
+class Asking(Generic[SlotT, ViewT]):
     """How an arm asks.
 
     Attributes:
@@ -84,31 +92,36 @@ class Asking:
         build: Requests of some slots at an attempt.
         answer: Replies to requests, in any order, each index once.
         watch: Told each reply as it comes, for a progress bar.
+        clean: What is taken of a reply's text.
     """
 
-    view: Callable[[Slot], View]
-    build: Callable[[Sequence[Slot], int], list[Request]]
+    view: Callable[[SlotT], ViewT]
+    build: Callable[[Sequence[SlotT], int], list[Request]]
     answer: Callable[[Sequence[Request]], Generator[Answered, None, None]]
     watch: Callable[[Reply], None]
+    clean: Callable[[str], str] = clean
 
 
-def ask_in_rounds(slots: Sequence[Slot], asking: Asking, judge: Judge, *, max_attempts: int) -> Outcome:
+def ask_in_rounds(
+    slots: Sequence[SlotT], asking: Asking[SlotT, ViewT], judge: Judging[ViewT], *, max_attempts: int
+) -> Outcome[SlotT]:
     """Fill the slots by rejection sampling.
 
     Raises:
         BackendError: Requests fail throughout, or no candidate of any slot is kept; with the reasons counted.
     """
-    outcome = Outcome()
+    outcome: Outcome[SlotT] = Outcome()
     missing = list(slots)
     for attempt in range(max_attempts):
         if not missing:
             break
         requests = asking.build(missing, attempt)
         replies = _collect(requests, asking)
-        still_missing: list[Slot] = []
+        still_missing: list[SlotT] = []
         for slot, request, reply in zip(missing, requests, replies, strict=True):
             reason = judge.reject(reply, asking.view(slot))
-            candidate = Candidate(slot=slot, attempt=attempt, request=request, reply=reply, reason=reason)
+            text = asking.clean(reply.text)
+            candidate = Candidate(slot, attempt, request, reply, text, reason)
             (outcome.kept if reason is None else outcome.dropped).append(candidate)
             if reason is not None:
                 still_missing.append(slot)
@@ -122,7 +135,7 @@ def ask_in_rounds(slots: Sequence[Slot], asking: Asking, judge: Judge, *, max_at
     return outcome
 
 
-def _collect(requests: Sequence[Request], asking: Asking) -> list[Reply]:
+def _collect(requests: Sequence[Request], asking: Asking[SlotT, ViewT]) -> list[Reply]:
     """Replies in the order of the requests."""
     replies: dict[int, Reply] = {}
     failed_in_a_row: Counter[str] = Counter()

@@ -1,8 +1,8 @@
-"""Alignment tables, or somebody else's file, in; synthetic sentences out. One unit per arm that a mix draws from.
+"""Alignment tables, or somebody else's file, in; synthetic texts and the plan of each out. One unit per used arm.
 
 Of gold this stage reads one thing: how many training sentences each label has. `rejected.parquet` holds every candidate
 that was dropped (`<slot>/<attempt>`, with its text, so that a filter can be judged) and every slot that stayed empty
-(`<slot>`). In the manifest's counts, rows_in are candidates, rows_out sentences, rejected the candidates dropped.
+(`<slot>`). In the manifest's counts, rows_in are candidates, rows_out texts, rejected the candidates dropped.
 """
 
 from __future__ import annotations
@@ -10,41 +10,41 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.backends.base import Backend, Identity, Request, Sample
+from harness.backends.base import Answered, Identity, Request, Sample
 from harness.backends.cache import ReplyCache, ask, cache_files
 from harness.backends.registry import open_backend
 from harness.errors import BackendError, ConfigError
-from harness.generation.arms import Plan, count_labels, largest_remainder, plan_slots
-from harness.generation.filters import Judge
+from harness.generation.arms import Plan, count_labels
 from harness.generation.imported import import_sentences
+from harness.generation.manner import STAGE, Manner, Order, note_manner, sentence_manner, template_name
 from harness.generation.progress import Progress
-from harness.generation.requests import Prompting, ShotSets, build_requests
-from harness.generation.rounds import Asking, Candidate, Outcome, ask_in_rounds
-from harness.prompts.exemplars import load_exemplars
-from harness.prompts.render import template_lines, template_source
-from harness.prompts.sight import Slot, visible
+from harness.generation.rounds import Asking, Candidate, Outcome, ask_in_rounds, count_by_label
+from harness.prompts.notes import NoteSlot
+from harness.prompts.render import template_source
+from harness.prompts.sight import Slot
 from harness.records import parse_records
 from harness.schemas.arms import Arm
 from harness.schemas.manifest import Counts
-from harness.schemas.tables import GOLD, MENTIONS, PERSONAS, REJECTED, SUBGROUP_COLUMNS, SYNTHETIC, VISITS
-from harness.schemas.task import Task
+from harness.schemas.tables import GOLD, MENTIONS, PERSONAS, PLANNED, REJECTED, SUBGROUP_COLUMNS, SYNTHETIC, VISITS
+from harness.schemas.trajectory import load_trajectory
 from harness.seeds import generator
 from harness.store import Run, Unit, read_rows, read_table, write_table
 
 log = logging.getLogger(__name__)
 
-STAGE = "generation"
 CACHE = "requests.sqlite"
-VERSION = 1  # raised when filters or plans change although task and recipe do not
+VERSION = 2  # raised when filters or plans change although task and recipe do not
 # How a server is reached decides no text.
 TRANSPORT = {"api_key_env", "concurrency", "timeout_s", "max_retries"}
+
+Answers = Generator[Answered, None, None]
 
 
 def units(run: Run) -> list[Unit]:
@@ -64,7 +64,7 @@ def _unit(run: Run, name: str, arm: Arm) -> Unit:
         settings={"version": VERSION, "arm": _arm_settings(arm), "task": _task_settings(run, arm)},
         seed_path=(STAGE, name),
         work=work,
-        outputs=("synthetic.parquet", "rejected.parquet"),
+        outputs=("synthetic.parquet", "planned.parquet", "rejected.parquet"),
         resumable=cache_files(CACHE),
     )
 
@@ -74,18 +74,26 @@ def _inputs(run: Run, arm: Arm) -> list[Path]:
         return [arm.path]
     sees = arm.sees or ()
     inputs: list[Path] = []
-    if arm.labels == "gold":
+    if arm.labels == "gold" and not _writes_visits(arm):
         inputs.append(run.path("cohort", "gold.parquet"))
     if "persona" in sees:
         inputs.append(run.path("alignment", "personas.parquet"))
     if "trajectory" in sees or arm.labels == "trajectory":
         inputs += [run.path("alignment", f"{table}.parquet") for table in ("visits", "mentions")]
+    if _writes_visits(arm) and run.trajectory_file is not None:
+        inputs.append(run.trajectory_file)  # which label somebody else's reports have
     exemplars = run.task.path(run.task.file.prompts.exemplars)
-    return [*inputs, *([] if exemplars is None or arm.prompt == "instruct" else [exemplars])]
+    shows_examples = arm.unit == "sentence" and arm.prompt == "few_shot"
+    return [*inputs, *([] if exemplars is None or not shows_examples else [exemplars])]
+
+
+def _writes_visits(arm: Arm) -> bool:
+    """Whether the labels asked for come with planned visits, not by quota."""
+    return arm.unit == "note" and "trajectory" in (arm.sees or ())
 
 
 def _arm_settings(arm: Arm) -> dict[str, Any]:
-    settings = arm.model_dump(mode="json", exclude={"path"})
+    settings = arm.model_dump(mode="json", exclude={"path", "annotation"})
     if settings["backend"] is not None:
         settings["backend"] = {key: value for key, value in settings["backend"].items() if key not in TRANSPORT}
     return settings
@@ -101,7 +109,7 @@ def _task_settings(run: Run, arm: Arm) -> dict[str, Any]:
     if arm.path is None:
         settings["disease"] = task.file.disease
         settings["template"] = template_source(task, template_name(task, arm))
-        settings["n_shots"] = task.file.prompts.n_shots if arm.prompt == "few_shot" else 0
+        settings["n_shots"] = task.file.prompts.n_shots if arm.prompt == "few_shot" and arm.unit == "sentence" else 0
     return settings
 
 
@@ -111,7 +119,10 @@ def _task_settings(run: Run, arm: Arm) -> dict[str, Any]:
 def _import(run: Run, name: str, path: Path, folder: Path) -> Counts:
     records = parse_records(path.read_bytes(), path.suffix, str(path))
     found = import_sentences(records, run.recipe.arms[name].columns, run.task, arm=name, where=str(path))
+    planned = [{**dict.fromkeys(PLANNED.columns), "text_id": row["text_id"], "mention_index": 0,
+                "label": row["planned_label"], "term": row.get("planned_term")} for row in found.rows]  # fmt: skip
     write_table(folder / "synthetic.parquet", found.rows, SYNTHETIC)
+    write_table(folder / "planned.parquet", planned, PLANNED)
     write_table(folder / "rejected.parquet", found.rejected, REJECTED)
     notes = {"reasons": dict(sorted(Counter(row["reason"] for row in found.rejected).items()))}
     return Counts(rows_in=len(records.rows), rows_out=len(found.rows), rejected=len(found.rejected), notes=notes)
@@ -123,69 +134,54 @@ def _import(run: Run, name: str, path: Path, folder: Path) -> Counts:
 def _generate(run: Run, name: str, arm: Arm, folder: Path) -> Counts:
     if arm.backend is None:
         raise ConfigError(f"arms.{name}: a generated arm needs a backend")
-    slots = _plan(run, name, arm)
+    how = manner(run, name)
+    sample = Sample(**arm.sampling.model_dump(exclude={"max_attempts"}))
     backend = open_backend(arm.backend)
     try:
         with ReplyCache(folder / CACHE) as cache, Progress(f"{STAGE}/{name}") as progress:
-            asking = _asking(run, name, backend, cache, progress)
-            outcome = ask_in_rounds(slots, asking, _judge(run.task, arm), max_attempts=arm.sampling.max_attempts)
+            asking = _asking(how, lambda requests: ask(backend, requests, sample, cache), progress)
+            outcome = ask_in_rounds(how.slots, asking, how.judge, max_attempts=arm.sampling.max_attempts)
             identity = backend.identity
     except BackendError as error:
         raise BackendError(f"arm {name!r}: {error}") from error
     finally:
         backend.close()
-    _write(run, name, identity, outcome, folder)
-    counts = _counts(outcome, progress)
-    log.info("%s/%s: kept %d of %d candidates, %d of %d sentences unfilled, %d tokens, %.0f tokens/s", STAGE, name,
-             counts.rows_out, counts.rows_in, len(outcome.unfilled), len(slots), progress.n_tokens,
+    _write(run, name, identity, how, outcome, folder=folder)
+    counts = _counts(arm, outcome, progress)
+    log.info("%s/%s: kept %d of %d candidates, %d of %d %ss unfilled, %d tokens, %.0f tokens/s", STAGE, name,
+             counts.rows_out, counts.rows_in, len(outcome.unfilled), len(how.slots), arm.unit, progress.n_tokens,
              progress.n_tokens / progress.seconds)  # fmt: skip
     return counts
 
 
-def template_name(task: Task, arm: Arm) -> str:
-    return task.file.prompts.generate if arm.prompt == "few_shot" else task.file.prompts.instruct
-
-
-def _prompting(run: Run, name: str) -> Prompting:
-    task, arm = run.task, run.recipe.arms[name]
-    if arm.prompt == "instruct":
-        return Prompting(task, arm.sees or (), shots=None)
-    shots = ShotSets(load_exemplars(task), task.file.prompts.n_shots, rng=generator(run.seed, STAGE, name, "shots"))
-    return Prompting(task, arm.sees or (), shots)
-
-
-def _asking(run: Run, name: str, backend: Backend, cache: ReplyCache, progress: Progress) -> Asking:
-    prompting = _prompting(run, name)
-    sample = Sample(**run.recipe.arms[name].sampling.model_dump(exclude={"max_attempts"}))
-
-    def build(missing: Sequence[Slot], attempt: int) -> list[Request]:
+def _asking(
+    how: Manner[Any, Any], answer: Callable[[Sequence[Request]], Answers], progress: Progress
+) -> Asking[Any, Any]:
+    def build(missing: Sequence[Any], attempt: int) -> list[Request]:
         progress.start_round(attempt, len(missing))
-        return build_requests(prompting, missing, attempt=attempt, seed_path=(run.seed, name))
+        return how.build(missing, attempt)
 
-    return Asking(
-        view=lambda slot: visible(run.task, slot, prompting.sees),
-        build=build,
-        answer=lambda requests: ask(backend, requests, sample, cache),
-        watch=progress.watch,
-    )
+    return Asking(view=how.view, build=build, answer=answer, watch=progress.watch, clean=how.clean)
 
 
-def _judge(task: Task, arm: Arm) -> Judge:
-    if arm.prompt == "few_shot":
-        parrotable = [one.text for one in load_exemplars(task)]
-    else:
-        parrotable = template_lines(task, template_name(task, arm))
-    return Judge(
-        shown=[*parrotable, *(label.definition for label in task.labels)],
-        label_names=[label.name for label in task.labels],
-        negative=task.negative,
-    )
+def manner(run: Run, name: str) -> Manner[Any, Any]:
+    """How an arm that is not a file writes its unit of text, with all its slots planned.
 
-
-def _plan(run: Run, name: str, arm: Arm) -> list[Slot]:
+    Raises:
+        DataError: A table it draws on is missing, empty or too small.
+    """
+    arm = run.recipe.arms[name]
     plan = _read_plan(run, name, arm)
-    quotas = largest_remainder(_label_counts(run, arm, plan), arm.n_sentences)
-    return plan_slots(run.task, arm.sees or (), quotas, plan, rng=generator(run.seed, STAGE, name, "plan"))
+    counts = {} if _writes_visits(arm) else _label_counts(run, arm, plan)
+    reported = _reported_label(run) if _writes_visits(arm) else None
+    order = Order(run.task, name, arm, run.seed, plan, counts, reported)
+    return note_manner(order) if arm.unit == "note" else sentence_manner(order)
+
+
+def _reported_label(run: Run) -> str | None:
+    path = run.trajectory_file
+    reported = None if path is None else load_trajectory(path, run.task).reported_by_others
+    return None if reported is None else reported.label
 
 
 def _read_plan(run: Run, name: str, arm: Arm) -> Plan:
@@ -218,31 +214,39 @@ def _label_counts(run: Run, arm: Arm, plan: Plan) -> dict[str, int]:
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def _write(run: Run, name: str, identity: Identity, outcome: Outcome, folder: Path) -> None:
-    rows = [_synthetic_row(run, run.recipe.arms[name], identity, candidate) for candidate in outcome.kept]
+def _write(
+    run: Run, name: str, identity: Identity, how: Manner[Any, Any], outcome: Outcome[Any], *, folder: Path
+) -> None:
+    rows = [_synthetic_row(run, name, identity, how, candidate) for candidate in outcome.kept]
+    planned = [{"text_id": _text_id(one.slot), **row} for one in outcome.kept for row in how.planned(one.slot)]
     rejected = [
-        {"row_id": f"{one.slot.index:06d}/{one.attempt}", "reason": one.reason, "detail": one.text}
+        {"row_id": f"{_text_id(one.slot)}/{one.attempt}", "reason": one.reason, "detail": one.text}
         for one in outcome.dropped
     ]
     rejected += [
-        {"row_id": f"{slot.index:06d}", "reason": "unfilled", "detail": slot.label} for slot in outcome.unfilled
+        {"row_id": _text_id(slot), "reason": "unfilled", "detail": how.describe(slot)["planned_label"]}
+        for slot in outcome.unfilled
     ]
     write_table(folder / "synthetic.parquet", rows, SYNTHETIC)
+    write_table(folder / "planned.parquet", planned, PLANNED)
     write_table(folder / "rejected.parquet", rejected, REJECTED)
 
 
-def _synthetic_row(run: Run, arm: Arm, identity: Identity, candidate: Candidate) -> dict[str, Any]:
+def _text_id(slot: Slot | NoteSlot) -> str:
+    return f"{slot.index:06d}"
+
+
+def _synthetic_row(
+    run: Run, name: str, identity: Identity, how: Manner[Any, Any], candidate: Candidate[Any]
+) -> dict[str, Any]:
     slot, reply = candidate.slot, candidate.reply
     return {
-        "text_id": f"{slot.index:06d}",
-        "unit": "sentence",
-        "planned_label": slot.label,
-        "planned_term": slot.term,
-        "style": slot.style if arm.prompt == "instruct" else None,  # examples are continued in their own style
+        "text_id": _text_id(slot),
+        **how.describe(slot),
         "persona_id": None if slot.persona is None else slot.persona["persona_id"],
         "visit_index": slot.visit_index,
         "prompt_sha256": hashlib.sha256(candidate.request.prompt.encode()).hexdigest(),
-        "template": template_name(run.task, arm),
+        "template": template_name(run.task, run.recipe.arms[name]),
         "backend": identity.kind,
         "model_id": identity.model_id,
         "model_revision": identity.revision,
@@ -255,8 +259,8 @@ def _synthetic_row(run: Run, arm: Arm, identity: Identity, candidate: Candidate)
     }
 
 
-def _subgroups(run: Run, slot: Slot) -> dict[str, str | None]:
-    """Levels of the persona and the visit behind a sentence; slots hold only what the arm sees."""
+def _subgroups(run: Run, slot: Slot | NoteSlot) -> dict[str, str | None]:
+    """Levels of the persona and the visit behind a text; slots hold only what the arm sees."""
     levels: dict[str, str | None] = {}
     for variable in dict.fromkeys([*SUBGROUP_COLUMNS, *run.task.file.subgroups]):
         level = slot.stage if variable == "stage" else (slot.persona or {}).get(variable)
@@ -264,10 +268,10 @@ def _subgroups(run: Run, slot: Slot) -> dict[str, str | None]:
     return levels
 
 
-def _counts(outcome: Outcome, progress: Progress) -> Counts:
+def _counts(arm: Arm, outcome: Outcome[Any], progress: Progress) -> Counts:
     notes = {
         "acceptance": round(len(outcome.kept) / max(outcome.n_candidates, 1), 4),
-        "by_label": outcome.by_label(),
+        **({"by_label": count_by_label(outcome)} if arm.unit == "sentence" else {}),
         "reasons": outcome.reasons(),
         "failures": outcome.failures(),
         "unfilled": len(outcome.unfilled),

@@ -5,7 +5,7 @@ import pytest
 from harness.backends.base import Answered, Reply, Request
 from harness.errors import BackendError
 from harness.generation.filters import Judge
-from harness.generation.rounds import FAILURES_IN_A_ROW, Asking, Outcome, ask_in_rounds
+from harness.generation.rounds import FAILURES_IN_A_ROW, Asking, Outcome, ask_in_rounds, count_by_label
 from harness.prompts.sight import Slot, View
 from harness.schemas.task import Label
 
@@ -50,7 +50,7 @@ def test_only_missing_slots_are_asked_again() -> None:
 def test_a_slot_is_given_up_after_the_last_attempt() -> None:
     outcome = run(asking(lambda slot, attempt: ok(GOOD[0] if slot == 0 else "no")))
     assert [slot.index for slot in outcome.unfilled] == [1, 2]
-    assert outcome.by_label() == {"memory": {"asked": 7, "kept": 1, "unfilled": 2}}
+    assert count_by_label(outcome) == {"memory": {"asked": 7, "kept": 1, "unfilled": 2}}
 
 
 def test_which_duplicate_is_kept_does_not_depend_on_the_order_of_replies() -> None:
