@@ -75,12 +75,15 @@ class Annotation(Settings):
     """Answers asked of the annotator per sentence; the most frequent label wins, its share is the confidence."""
     temperature: float = Field(default=0.3, gt=0, le=2)
     """Of the annotator."""
+    max_new_tokens: int = Field(default=64, ge=4, le=4096)
+    """Of one answer; raise it for a model that thinks before it answers."""
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     """Sentences whose label is less sure than this are dropped, with the reason."""
     disagreement: Literal["annotator", "drop"] = "annotator"
     """Where plan and annotator differ: the annotator's label stands, or the sentence is dropped. Both are recorded."""
     path: Path | None = None
-    """CSV, JSONL or Parquet with sentence_id and label, for file. Sentences without a row keep the plan's label."""
+    """CSV, JSONL or Parquet with sentence_id and label, for file; rows of other arms are passed over. Sentences without
+    a row keep the plan's label."""
 
     @model_validator(mode="after")
     def complete(self) -> Self:
@@ -117,7 +120,7 @@ class Arm(Settings):
     prompt: Literal["few_shot", "instruct"] = "few_shot"
     """few_shot: examples to be continued, for a base model; instruct: a task to be followed, for a chat model."""
     n_sentences: int = Field(default=200, ge=1)
-    """Of the unit `sentence`."""
+    """Of the unit `sentence`. Of the unit `note` where the arm sees no trajectory: planned over all its notes."""
     n_notes: int = Field(default=50, ge=1)
     """Of the unit `note`."""
     max_mentions: int = Field(default=21, ge=1)
@@ -149,4 +152,6 @@ class Arm(Settings):
             raise ValueError("give exactly one of sees (generate) and path (read somebody else's sentences)")
         if self.sees is not None and self.backend is None:
             raise ValueError("a generated arm needs a backend, e.g. {kind: embedded}")
+        if self.path is not None and self.unit == "note":
+            raise ValueError("unit: note is for arms that are generated; a file (path) holds one sentence a row")
         return self

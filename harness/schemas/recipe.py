@@ -299,6 +299,8 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
         faults.add(f"gold.path: missing; the task {task.id!r} has no demo gold")
     elif file.gold.path is not None and not (base / file.gold.path).is_file():
         faults.add(f"gold.path: no file {file.gold.path} (looked in {base})")
+    if file.annotation.path is not None and not (base / file.annotation.path).is_file():
+        faults.add(f"annotation.path: no file {file.annotation.path} (looked in {base})")
     if file.training.method == "full" and file.training.lora:
         faults.add("training.lora: given, but training.method is full; remove one of them")
 
@@ -314,6 +316,23 @@ def _check_arm(name: str, arm: Arm, file: RecipeFile, task: Task, base: Path) ->
         found.append(f"arms.{name}.sees: trajectory needs a trajectory and a lexicon; the task {task.id!r} lacks one")
     if arm.labels == "trajectory" and task.file.trajectory is None:
         found.append(f"arms.{name}.labels: trajectory, but the task {task.id!r} has none")
+    return found + _check_labelling(name, arm, file, base)
+
+
+def _check_labelling(name: str, arm: Arm, file: RecipeFile, base: Path) -> list[str]:
+    """Who labels an arm's sentences, and whether he can."""
+    labels = (arm.annotation or file.annotation).labels
+    found = []
+    if arm.annotation is not None and arm.annotation.path is not None and not (base / arm.annotation.path).is_file():
+        found.append(f"arms.{name}.annotation.path: no file {arm.annotation.path} (looked in {base})")
+    if arm.unit == "note" and arm.path is None and "trajectory" not in (arm.sees or ()):
+        if labels == "plan":
+            found.append(f"arms.{name}.annotation.labels: plan, but nobody knows which sentence of a note shows which "
+                         "label where the arm sees no trajectory; use llm or file")  # fmt: skip
+        if not arm.n_notes <= arm.n_sentences <= arm.n_notes * arm.max_mentions:
+            most = arm.n_notes * arm.max_mentions
+            found.append(f"arms.{name}.n_sentences: found {arm.n_sentences}, to be shared out over {arm.n_notes} "
+                         f"notes; allowed: {arm.n_notes} to {most} (n_notes x max_mentions)")  # fmt: skip
     return found
 
 

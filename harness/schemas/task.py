@@ -30,6 +30,8 @@ class LabelSet(Settings):
     negative: str | None = None
     """The label of sentences that show none of the others, if the task has one."""
     values: tuple[Label, ...] = Field(min_length=2)
+    ties: tuple[str, ...] = ()
+    """Which label wins where several fit, first to last; empty: the order of `values`. The negative one comes last."""
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
@@ -41,6 +43,9 @@ class LabelSet(Settings):
                 raise ValueError(f"label {what}s are given twice: {', '.join(twice)}")
         if self.negative is not None and self.negative not in ids:
             raise ValueError(f"negative is {self.negative!r}; known labels: {', '.join(ids)}")
+        wanted = sorted(one for one in ids if one != self.negative)
+        if self.ties and sorted(one for one in self.ties if one != self.negative) != wanted:
+            raise ValueError(f"ties: found {', '.join(self.ties)}; each of {', '.join(wanted)} must stand there once")
         return self
 
 
@@ -124,6 +129,12 @@ class Task(Settings):
     @property
     def negative(self) -> str | None:
         return self.file.labels.negative
+
+    @property
+    def tie_order(self) -> tuple[str, ...]:
+        """Label ids, the one that wins first; the negative label last."""
+        winning = [one for one in self.file.labels.ties or self.label_ids if one != self.negative]
+        return (*winning, *(() if self.negative is None else (self.negative,)))
 
     def label(self, label_id: str) -> Label:
         return next(label for label in self.labels if label.id == label_id)
