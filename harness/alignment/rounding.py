@@ -117,41 +117,21 @@ def _close(path: list[tuple[int, int]], start: int, column: int) -> list[tuple[i
     return [(row, column), *cycle[1:]]
 
 
-def systematic(
-    probabilities: NDArray[np.float64], order: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Choose people with given probabilities, as many as the probabilities add up to, spread evenly along `order`.
+def scale_to(weights: NDArray[np.float64], total: float, *, limit: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Amounts proportional to `weights`, none above its `limit`, that add up to `total`.
 
     Args:
-        probabilities: In [0, 1], shape (n,), adding up to a whole number.
-        order: Permutation of the people; neighbours in it are chosen together as seldom as can be.
-        rng: Gives the random start.
-
-    Source: Madow, Annals of Mathematical Statistics 20 (1949) 333.
+        weights: Non-negative, shape (n,).
+        total: Not negative; where the limits of weights above 0 do not reach it, all of these are filled.
+        limit: Non-negative, shape (n,) or one for all.
     """
-    total = round(float(probabilities.sum()))
-    ends = np.cumsum(probabilities[order])
-    if total:
-        ends *= total / ends[-1]
-    points = np.floor(ends + rng.random())
-    chosen = np.zeros(len(order), dtype=np.bool_)
-    chosen[order] = np.diff(points, prepend=0.0) > 0
-    return chosen
-
-
-def scale_to(weights: NDArray[np.float64], total: int) -> NDArray[np.float64]:
-    """Probabilities proportional to `weights`, at most 1, that add up to `total`.
-
-    Args:
-        weights: Non-negative, shape (n,); at least `total` of them must be above 0.
-        total: Whole number of people.
-    """
-    certain = np.zeros(len(weights), dtype=np.bool_)
+    limits = np.broadcast_to(np.asarray(limit, dtype=np.float64), weights.shape)
+    full = np.zeros(len(weights), dtype=np.bool_)
     while True:
-        left = total - int(certain.sum())
-        free = np.where(certain, 0.0, weights)
-        probabilities = np.where(certain, 1.0, free * (left / free.sum() if free.sum() > 0 else 0.0))
-        above = probabilities > 1
+        free = np.where(full, 0.0, weights)
+        left = total - float(limits[full].sum())
+        amounts: NDArray[np.float64] = np.where(full, limits, free * (left / free.sum() if free.sum() > 0 else 0.0))
+        above = ~full & (amounts > limits)
         if not above.any():
-            return probabilities
-        certain |= above
+            return amounts
+        full |= above

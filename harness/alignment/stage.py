@@ -7,25 +7,26 @@ persona.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from harness.alignment.semantic import draw_mentions, draw_visits
-from harness.alignment.statistical import Persona, draw_personas, persona_id
+from harness.alignment.statistical import draw_personas, fit_personas, persona_id
+from harness.errors import ConfigError
 from harness.schemas.arms import Arm
 from harness.schemas.manifest import Counts
 from harness.schemas.population import load_population
 from harness.schemas.tables import MENTIONS, PERSONAS, VISITS
 from harness.schemas.trajectory import Trajectory, load_trajectory
 from harness.seeds import generator
-from harness.store import Run, Unit, write_table
+from harness.store import Run, Unit, table_writer, write_table
 
 STAGE = "alignment"
 SENTENCES_PER_PERSONA = 4
 MIN_PERSONAS = 20
-VERSION = 2  # raised when a draw changes although task and recipe do not
+VERSION = 3  # raised when a draw changes although task and recipe do not
 
 
 def units(run: Run) -> list[Unit]:
@@ -72,25 +73,39 @@ def n_personas(arm: Arm) -> int:
 def _align(run: Run, n: int, folder: Path) -> Counts:
     task = run.task
     population_path, trajectory_path = run.population_file, run.trajectory_file
-    personas: list[Persona] = []
-    if n and population_path is not None:
-        population = load_population(population_path, task)
-        personas = draw_personas(population, n, generator(run.seed, STAGE, "personas"))
-    visits, mentions = VISITS.schema.empty_table(), MENTIONS.schema.empty_table()
+    personas = (
+        _personas(run, n, population_path) if n and population_path is not None else PERSONAS.schema.empty_table()
+    )
+    write_table(folder / "personas.parquet", personas, PERSONAS)
+    histories: Iterable[tuple[pa.Table, pa.Table]] = ()
     if n and trajectory_path is not None:
-        visits, mentions = _histories(run, load_trajectory(trajectory_path, task), [persona_id(i) for i in range(n)])
-    write_table(folder / "personas.parquet", [persona.row() for persona in personas], PERSONAS)
-    write_table(folder / "visits.parquet", visits, VISITS)
-    write_table(folder / "mentions.parquet", mentions, MENTIONS)
-    notes = {"personas": len(personas), "visits": visits.num_rows, "mentions": mentions.num_rows}
+        ids = [persona_id(index) for index in range(n)]
+        histories = _histories(run, load_trajectory(trajectory_path, task), ids)
+    n_visits = n_mentions = 0
+    with (
+        table_writer(folder / "visits.parquet", VISITS) as add_visits,
+        table_writer(folder / "mentions.parquet", MENTIONS) as add_mentions,
+    ):
+        for visits, mentions in histories:
+            add_visits(visits)
+            add_mentions(mentions)
+            n_visits, n_mentions = n_visits + visits.num_rows, n_mentions + mentions.num_rows
+    notes = {"personas": personas.num_rows, "visits": n_visits, "mentions": n_mentions}
     return Counts(rows_in=n, rows_out=sum(notes.values()), notes=notes)
 
 
-def _histories(run: Run, trajectory: Trajectory, persona_ids: Sequence[str]) -> tuple[pa.Table, pa.Table]:
-    """Visits and mentions of all personas, each from a stream named after the persona."""
-    visits, mentions = [], []
+def _personas(run: Run, n: int, path: Path) -> pa.Table:
+    population = load_population(path, run.task)
+    try:
+        model = fit_personas(population)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return draw_personas(model, n, generator(run.seed, STAGE, "personas"))
+
+
+def _histories(run: Run, trajectory: Trajectory, persona_ids: Sequence[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Visits and mentions persona by persona, each from a stream named after the persona."""
     for one in persona_ids:
-        visits.append(draw_visits(trajectory, one, generator(run.seed, STAGE, "visits", one)))
+        visits = draw_visits(trajectory, one, generator(run.seed, STAGE, "visits", one))
         rng = generator(run.seed, STAGE, "mentions", one)
-        mentions.append(draw_mentions(trajectory, run.task.lexicon, visits[-1], negative=run.task.negative, rng=rng))
-    return pa.concat_tables(visits), pa.concat_tables(mentions)
+        yield visits, draw_mentions(trajectory, run.task.lexicon, visits, negative=run.task.negative, rng=rng)

@@ -1,71 +1,38 @@
 """Statistical alignment: a target population in, personas out that match it as closely as their number allows.
 
 The joint of the demographics is raked to every target; whole people are then given out by quota, one variable after the
-other, so that each margin is within 1 / N of its target; risk factors follow by systematic sampling.
+other, so that each margin is within 1 / N of its target; correlated risk factors follow, by quota too. The table is
+built column by column: a hundred thousand personas are no list of objects.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from harness.alignment.raking import CONFLICT, Target, rake
-from harness.alignment.risk import draw_risk_factors
+from harness.alignment.carriers import draw_carriers
+from harness.alignment.joint import Joint, raked_joint
+from harness.alignment.risk import RiskModel, fit_risk_model
 from harness.alignment.rounding import close_columns, fit_table, largest_remainder, round_table
-from harness.errors import ConfigError
-from harness.schemas.population import AgeDistribution, ConditionalShare, Population
+from harness.schemas.population import AgeDistribution, Population
 from harness.schemas.population_checks import AGE_VARIABLE
+from harness.schemas.tables import PERSONAS
 
 ID_WIDTH = 6
 CELL_SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
-class Joint:
-    """The raked joint of the demographics.
+class PersonaModel:
+    """A population ready to be drawn from."""
 
-    Attributes:
-        levels: Variable to its levels, in the order of the axes of `probability`.
-        probability: Shape (n_levels of variable 1, ..., n_levels of variable k), adding up to 1.
-    """
-
-    levels: Mapping[str, tuple[str, ...]]
-    probability: NDArray[np.float64]
-
-    def margin(self, *variables: str) -> NDArray[np.float64]:
-        """Shares over some of the variables, axes in the order of the joint."""
-        drop = tuple(axis for axis, name in enumerate(self.levels) if name not in variables)
-        shares: NDArray[np.float64] = self.probability.sum(axis=drop)
-        return shares
-
-
-@dataclass(frozen=True)
-class Persona:
-    persona_id: str
-    age_years: int
-    demographics: Mapping[str, str]
-    """Variable to level."""
-    risk_factors: tuple[str, ...]
-    """Ids of the factors carried, sorted."""
-
-    @property
-    def cell_id(self) -> str:
-        return CELL_SEPARATOR.join(self.demographics.values())
-
-    def row(self) -> dict[str, Any]:
-        """As the personas table holds it."""
-        return {
-            "persona_id": self.persona_id,
-            "age_years": self.age_years,
-            **self.demographics,
-            "risk_factors": list(self.risk_factors),
-            "cell_id": self.cell_id,
-        }
+    joint: Joint
+    risk: RiskModel
+    ages: Mapping[str, AgeDistribution]
 
 
 def persona_id(index: int) -> str:
@@ -73,116 +40,64 @@ def persona_id(index: int) -> str:
     return f"persona-{index + 1:0{ID_WIDTH}d}"
 
 
-def draw_personas(population: Population, n: int, rng: np.random.Generator) -> list[Persona]:
-    """Draw `n` personas whose margins are within 1 / n of the population's.
-
-    The first k of them are near the margins too, so an arm that needs fewer can take the first ones.
-
-    Args:
-        population: Targets, as loaded and checked.
-        n: At least 1.
-        rng: Decides who gets which combination; the margins do not depend on it.
-
-    Returns:
-        Personas in the order of their ids.
-
-    Raises:
-        ConfigError: Targets that contradict each other.
-    """
-    joint = raked_joint(population)
-    cells = _order_evenly(_quota_cells(joint, n, rng), joint, rng)
-    levels = {
-        variable: np.array(names, dtype=object)[cells[:, axis]]
-        for axis, (variable, names) in enumerate(joint.levels.items())
-    }
-    ages = _draw_ages(levels[AGE_VARIABLE], population.age_years, rng)
-    carried = draw_risk_factors(population, levels, rng)
-    return [
-        Persona(
-            persona_id=persona_id(index),
-            age_years=int(ages[index]),
-            demographics={variable: str(values[index]) for variable, values in levels.items()},
-            risk_factors=tuple(sorted(factor for factor, has in carried.items() if has[index])),
-        )
-        for index in range(n)
-    ]
-
-
-# -- the joint ---------------------------------------------------------------------------------------------------------
-
-
-def raked_joint(population: Population) -> Joint:
-    """The joint closest to independence times the associations that meets every margin and two-way share.
+def fit_personas(population: Population) -> PersonaModel:
+    """Reconcile all targets of a population.
 
     Raises:
         ConfigError: Targets that contradict each other, by name.
     """
-    levels = {variable: tuple(shares) for variable, shares in population.margins.items()}
-    axes = {variable: axis for axis, variable in enumerate(levels)}
-    shape = tuple(len(names) for names in levels.values())
-    codes = np.indices(shape).reshape(len(shape), -1)  # (n_variables, n_cells)
-    seed = np.ones(codes.shape[1])
-    for association in population.associations.values():
-        ratio = np.array([association.values.get(level, 1.0) for level in levels[association.given]])
-        touched = codes[axes[association.variable]] == levels[association.variable].index(association.level)
-        seed *= np.where(touched, ratio[codes[axes[association.given]]], 1.0)
-    targets = [
-        Target(
-            f"margins.{variable}", codes[axis], np.array(list(population.shares(variable).values())), levels[variable]
-        )
-        for variable, axis in axes.items()
-    ]
-    for name, table in population.conditional_shares.items():
-        targets.append(_two_way_target(f"conditional_shares.{name}", table, population, codes, levels))
-    return Joint(levels=levels, probability=rake(seed, targets).reshape(shape))
+    joint = raked_joint(population)
+    return PersonaModel(joint=joint, risk=fit_risk_model(population, joint), ages=population.age_years)
 
 
-def _two_way_target(
-    name: str,
-    table: ConditionalShare,
-    population: Population,
-    codes: NDArray[np.int64],
-    levels: Mapping[str, tuple[str, ...]],
-) -> Target:
-    axes = list(levels)
-    given = population.shares(table.given)
-    share = _reconcile(name, table, population)
-    inside = codes[axes.index(table.variable)] == levels[table.variable].index(table.level)
-    group = codes[axes.index(table.given)] * 2 + inside
-    wanted = np.array(
-        [part for level in given for part in ((1 - share[level]) * given[level], share[level] * given[level])]
+def draw_personas(model: PersonaModel, n: int, rng: np.random.Generator) -> pa.Table:
+    """Draw `n` personas whose margins and prevalences are within 1 / n of the population's.
+
+    The first k of them are near the margins too, so an arm that needs fewer can take the first ones.
+
+    Args:
+        model: As fitted.
+        n: At least 1.
+        rng: Decides who gets which combination; the margins do not depend on it.
+
+    Returns:
+        Rows of the personas table in the order of their ids, with a column for each variable of the population.
+    """
+    joint = model.joint
+    codes = _order_evenly(_quota_cells(joint, n, rng), joint, rng)  # (n, n_variables)
+    levels = {
+        variable: np.array(names, dtype=object)[codes[:, axis]]
+        for axis, (variable, names) in enumerate(joint.levels.items())
+    }
+    ages = _draw_ages(levels[AGE_VARIABLE], model.ages, rng)
+    cells = np.ravel_multi_index(tuple(codes.T), joint.probability.shape)
+    carried = draw_carriers(model.risk, cells, list(codes.T), rng)
+    nowhere = {name: pa.nulls(n, pa.string()) for name in PERSONAS.nullable if name not in levels}
+    return pa.table(
+        {
+            "persona_id": [persona_id(index) for index in range(n)],
+            "age_years": ages,
+            **{variable: pa.array(values, pa.string()) for variable, values in levels.items()},
+            **nowhere,
+            "risk_factors": _risk_lists(carried, n),
+            "cell_id": _cell_ids(joint, cells),
+        }
     )
-    names = tuple(f"{label} in {level}" for level in given for label in (f"not {table.level}", table.level))
-    return Target(name, group.astype(np.int64), wanted, names)
 
 
-def _reconcile(name: str, table: ConditionalShare, population: Population) -> dict[str, float]:
-    """Shares by level, moved by one factor on the odds (`tolerance` at most) so that their mixture is the margin."""
-    given = population.shares(table.given)
-    margin = population.shares(table.variable)[table.level]
-    weights = np.array(list(given.values()))
-    shares = np.array([table.values[level] for level in given])
-    low, high = -20.0, 20.0  # log odds factor
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if float(weights @ _shift(shares, middle)) < margin else (low, middle)
-    moved = _shift(shares, (low + high) / 2)
-    mixture = float(weights @ shares)
-    if abs(mixture - margin) <= CONFLICT:
-        return dict(zip(given, shares.tolist(), strict=True))
-    if abs(float(weights @ moved) - margin) > CONFLICT or float(np.abs(moved - shares).max()) > table.tolerance:
-        raise ConfigError(
-            f"targets contradict each other: {name} mixes to {mixture:.4f} of {table.level}, but "
-            f"margins.{table.variable} wants {margin:.4f}; change one of them, or raise the tolerance of {name} "
-            f"(now {table.tolerance:g})"
-        )
-    return dict(zip(given, moved.tolist(), strict=True))
+def _risk_lists(carried: Mapping[str, NDArray[np.bool_]], n: int) -> pa.ListArray:
+    """Ids of the factors that each person carries, sorted."""
+    names = sorted(carried)
+    has = np.stack([carried[name] for name in names], axis=1) if names else np.zeros((n, 0), dtype=np.bool_)
+    offsets = np.concatenate([[0], np.cumsum(has.sum(axis=1))]).astype(np.int32)
+    factor = np.nonzero(has)[1]  # row by row
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.array(names, dtype=object)[factor], pa.string()))
 
 
-def _shift(shares: NDArray[np.float64], log_odds: float) -> NDArray[np.float64]:
-    factor = math.exp(log_odds)
-    shifted: NDArray[np.float64] = shares * factor / (shares * factor + 1 - shares)
-    return shifted
+def _cell_ids(joint: Joint, cells: NDArray[np.int64]) -> pa.Array:
+    labels = list(joint.labels().values())
+    names = np.array([CELL_SEPARATOR.join(parts) for parts in zip(*labels, strict=True)], dtype=object)
+    return pa.array(names[cells], pa.string())
 
 
 # -- whole people ------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_population_faults_come_together(task: Task) -> None:
         content["conditional_shares"]["female_by_age_band"]["values"]["64-74"] = 0.5
         content["risk_factor_ratios"]["sex"]["obesty"] = content["risk_factor_ratios"]["sex"].pop("obesity")
         content["risk_factors"]["lives_alone"]["v"] = 0.3
-        content["risk_rules"]["exclusive"].append(["hypertension", "hyperlipidemia"])
+        content["risk_rules"]["exclusive"].append(["osteoarthritis", "hyperlipidemia"])
         content["evidence"]["loose"] = 7
 
     message = population_faults(task, edit)
@@ -106,7 +106,7 @@ def test_population_faults_come_together(task: Task) -> None:
         "conditional_shares.female_by_age_band.values: unknown level of age_band '64-74'; did you mean '65-74'?",
         "risk_factor_ratios.sex: unknown risk factor 'obesty'; did you mean 'obesity'?",
         "risk_rules.same_as: lives_alone is 0.3, but living_arrangement alone is 0.28; they name the same people",
-        "risk_rules.exclusive: hypertension, hyperlipidemia add up to 1.296; at most 1 can exclude each other",
+        "risk_rules.exclusive: osteoarthritis, hyperlipidemia add up to 1.008; at most 1 can exclude each other",
         "evidence.loose: a number without status, check and src",
     ):
         assert expected in message
