@@ -22,6 +22,7 @@ from harness import seeds
 from harness.errors import DataError, collect_faults
 from harness.evaluation.by_subgroup import Measured, Resampling, Row, gap_rows, measure, metric_rows
 from harness.evaluation.contrasts import adjust, contrast_rows
+from harness.evaluation.fidelity import fidelity_units
 from harness.evaluation.panel import OVERALL, MixRuns, Panel, build_panel, subgroup_levels
 from harness.evaluation.predictions import HeldOut, Predicted, check_predictions, held_out_sentences
 from harness.metrics.counts import confusion
@@ -51,7 +52,7 @@ class Tables:
 
 
 def units(run: Run) -> list[Unit]:
-    """One unit: contrasts need all mixes at once."""
+    """One unit over all mixes, because contrasts need them at once, and one of the arms' fidelity."""
     settings = {
         "evaluation": run.recipe.file.evaluation.model_dump(mode="json"),
         "labels": list(run.task.label_ids),
@@ -71,7 +72,8 @@ def units(run: Run) -> list[Unit]:
             seed_path=("evaluation",),
             work=partial(_work, run),
             outputs=("metrics.parquet", "contrasts.parquet", "confusion.parquet"),
-        )
+        ),
+        *fidelity_units(run),
     ]
 
 
