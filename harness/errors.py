@@ -25,6 +25,10 @@ class BackendError(HarnessError):
     """A model or server that cannot be loaded or reached, or that answers nonsense throughout."""
 
 
+class SpendingError(HarnessError):
+    """A cap on tokens or money that the next request could break; nothing is lost, and a higher cap goes on."""
+
+
 class TrainingError(HarnessError):
     """A fine-tuning process that ended without an adapter."""
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from harness.errors import SpendingError
+
 FinishReason = Literal["stop", "length"]
 
 
@@ -77,6 +79,41 @@ class Identity:
 Answered = list[tuple[int, Reply]]
 
 
+class Meter(Protocol):
+    """Says whether a request may still be sent, and keeps count of what was spent; see spending.py."""
+
+    def reserve(self, request: Request, sample: Sample) -> int | None:
+        """A ticket that sets aside the most this request can cost.
+
+        None where that does not fit beside what is spent and what other tickets hold.
+        """
+        ...
+
+    def settle(self, ticket: int, n_prompt_tokens: int | None, n_completion_tokens: int | None) -> None:
+        """Put what a request did cost in place of what its ticket held; None where nobody knows keeps the most."""
+        ...
+
+    def refusal(self, request: Request, sample: Sample) -> SpendingError:
+        """What to raise where `reserve` gives no ticket and none is out."""
+        ...
+
+
+class Unmetered:
+    """Lets everything pass and counts nothing: for models that cost nothing."""
+
+    def reserve(self, request: Request, sample: Sample) -> int | None:  # noqa: ARG002
+        return 0
+
+    def settle(self, ticket: int, n_prompt_tokens: int | None, n_completion_tokens: int | None) -> None:
+        """Nothing is kept."""
+
+    def refusal(self, request: Request, sample: Sample) -> SpendingError:  # noqa: ARG002
+        return SpendingError("no cap is set")
+
+
+UNMETERED = Unmetered()
+
+
 class Backend(Protocol):
     """A model that writes one text per request."""
 
@@ -94,10 +131,13 @@ class Backend(Protocol):
         """Part of the cache key of each request of a group: what its text may owe to the others in the group."""
         ...
 
-    def generate(self, requests: Sequence[Request], sample: Sample) -> Iterator[Answered]:
+    def generate(self, requests: Sequence[Request], sample: Sample, meter: Meter = UNMETERED) -> Iterator[Answered]:
         """Answer a group; yields (index, reply) as they come, each index once.
 
+        A backend that costs money asks `meter` before it sends.
+
         Raises:
+            SpendingError: The meter has nothing left for the next request; those before it have been yielded.
             BackendError: The model cannot be loaded, or the server cannot be reached or refuses us.
         """
         ...

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.backends.base import Answered, Backend, Reply, Request, Sample, request_key
+from harness.backends.base import UNMETERED, Answered, Backend, Meter, Reply, Request, Sample, request_key
 from harness.errors import DiskFullError
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class ReplyCache:
 
 
 def ask(
-    backend: Backend, requests: Sequence[Request], sample: Sample, cache: ReplyCache
+    backend: Backend, requests: Sequence[Request], sample: Sample, cache: ReplyCache, meter: Meter = UNMETERED
 ) -> Generator[Answered, None, None]:
     """Replies to all requests, from the cache where it has them, else from the backend and into the cache.
 
@@ -85,6 +85,7 @@ def ask(
         requests: What to write.
         sample: How.
         cache: Where finished replies are kept.
+        meter: Counts what a server is asked, and stops at the recipe's caps; replies from the cache cost nothing.
 
     Yields:
         (index into `requests`, reply) in groups; each index once. Close it before the cache.
@@ -100,7 +101,7 @@ def ask(
         if not asked:
             continue
         with _Committing(cache) as committing:
-            for answered in backend.generate([members[place] for place in asked], sample):
+            for answered in backend.generate([members[place] for place in asked], sample, meter):
                 committing.add([(keys[asked[one]], reply) for one, reply in answered])
                 yield [(group[asked[one]], reply) for one, reply in answered]
 

@@ -1,14 +1,17 @@
 """Text from any OpenAI-compatible server: vLLM, SGLang, TGI, `transformers serve`, or a hosted one.
 
-Requests run with bounded concurrency and are yielded as they come back. A request that still fails after its retries is
-a failed reply, never a text. What a server says beside its status code is not repeated: it may quote the prompt.
+Requests run with bounded concurrency over kept connections and are yielded as they come back. Before each try a meter
+is asked whether it may still be paid for. A request that still fails after its retries is a failed reply, never a text.
+What a server says beside its status code is not repeated: it may quote the prompt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from harness.backends.base import Answered, Identity, Reply, Request, Sample, first_line
+from harness.backends.base import UNMETERED, Answered, Identity, Meter, Reply, Request, Sample, first_line
 from harness.errors import BackendError, ConfigError
 from harness.schemas.arms import OpenAIBackend as Settings
 
@@ -24,7 +27,27 @@ PROBE_S = 10.0  # a server that lists its models slower than this is not there
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 60.0
 RETRIED = {408, 409, 425, 429}  # and all from 500; every other status of 400 and above would only come again
+UNBILLED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # nothing was sent
 REFUSED = {401: "it refuses the key", 403: "it refuses the key", 404: "it knows no such model or endpoint"}
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """What the requests of one call have in common."""
+
+    loop: asyncio.AbstractEventLoop
+    client: httpx.AsyncClient
+    sample: Sample
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """How one try ended; one without an answer is worth another."""
+
+    reply: Reply
+    is_worth_another: bool = True
+    retry_after_s: float | None = None
 
 
 class OpenAIBackend:
@@ -59,30 +82,57 @@ class OpenAIBackend:
     def scope(self, requests: Sequence[Request]) -> str:  # noqa: ARG002 - a server answers each request by itself
         return ""
 
-    def generate(self, requests: Sequence[Request], sample: Sample) -> Iterator[Answered]:
+    def generate(self, requests: Sequence[Request], sample: Sample, meter: Meter = UNMETERED) -> Iterator[Answered]:
         """Answer with at most `concurrency` requests in flight.
 
         Raises:
             BackendError: The server cannot be reached, or refuses the key or the model.
+            SpendingError: The meter has nothing left for the next request, and no request is in flight any more.
         """
         if not self._probed:
             self._probe()
             self._probed = True
         loop = asyncio.new_event_loop()
-        tasks: dict[asyncio.Task[Reply], int] = {}
-        client = httpx.AsyncClient(headers=self._headers, timeout=self._settings.timeout_s)
-        waiting = iter(enumerate(requests))
+        flight = _Flight(loop, self._client(), sample, meter)
+        waiting = deque(range(len(requests)))
+        tasks: dict[asyncio.Task[Reply | None], int] = {}
         try:
-            while True:
-                while len(tasks) < self._settings.concurrency and (one := next(waiting, None)) is not None:
-                    tasks[loop.create_task(self._ask(client, one[1], sample))] = one[0]
+            while waiting or tasks:
+                self._admit(flight, requests, waiting, tasks)
                 if not tasks:
-                    return
+                    raise meter.refusal(requests[waiting[0]], sample)
                 done, _ = loop.run_until_complete(asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))
-                yield [(tasks.pop(task), task.result()) for task in sorted(done, key=lambda task: tasks[task])]
+                answered: Answered = []
+                for index, reply in sorted((tasks.pop(task), task.result()) for task in done):
+                    if reply is None:
+                        waiting.appendleft(index)  # its next try could not be paid for beside those in flight
+                    else:
+                        answered.append((index, reply))
+                if answered:
+                    yield answered
         finally:
-            loop.run_until_complete(_shut(client, list(tasks)))
+            loop.run_until_complete(_shut(flight.client, list(tasks)))
             loop.close()
+
+    def _admit(
+        self,
+        flight: _Flight,
+        requests: Sequence[Request],
+        waiting: deque[int],
+        tasks: dict[asyncio.Task[Reply | None], int],
+    ) -> None:
+        """Send what concurrency and meter allow; in order, so that which requests a cap cuts off is no accident."""
+        while waiting and len(tasks) < self._settings.concurrency:
+            ticket = flight.meter.reserve(requests[waiting[0]], flight.sample)
+            if ticket is None:
+                return
+            index = waiting.popleft()
+            tasks[flight.loop.create_task(self._ask(flight, requests[index], ticket))] = index
+
+    def _client(self) -> httpx.AsyncClient:
+        n = self._settings.concurrency  # httpx keeps 20 connections by default and opens 100
+        limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
+        return httpx.AsyncClient(headers=self._headers, timeout=self._settings.timeout_s, limits=limits)
 
     def close(self) -> None:
         """Nothing stays open between calls of `generate`."""
@@ -101,28 +151,43 @@ class OpenAIBackend:
         if answer.status_code in (401, 403):
             raise BackendError(self._refusal(answer.status_code))
 
-    async def _ask(self, client: httpx.AsyncClient, request: Request, sample: Sample) -> Reply:
+    async def _ask(self, flight: _Flight, request: Request, ticket: int) -> Reply | None:
+        """The reply after up to `max_retries` further tries; None where one of those cannot be paid for now."""
         rng = np.random.default_rng(request.seed)  # of the waiting times alone
-        reply = Reply(status="failed", reason="never asked")
         for attempt in range(self._settings.max_retries + 1):
-            wait: float | None = None
-            try:
-                answer = await client.post(f"{self._base_url}/{self._path}", json=self._body(request, sample))
-            except httpx.TimeoutException:
-                reply = Reply(status="failed", reason="timeout")
-            except httpx.HTTPError as error:
-                reply = Reply(status="failed", reason=error.__class__.__name__)
-            else:
-                if answer.status_code in REFUSED:
-                    raise BackendError(self._refusal(answer.status_code))
-                reply = self._read(answer, request)
-                if reply.status == "ok" or not _is_retried(answer.status_code):
-                    return reply
-                wait = retry_after_s(answer.headers, datetime.now(UTC))
-            if attempt < self._settings.max_retries:
-                backoff = FIRST_WAIT_S * 2**attempt * (0.5 + rng.random())
-                await asyncio.sleep(min(MAX_WAIT_S, backoff if wait is None else wait))
-        return reply
+            tried = await self._try(flight, request, ticket)
+            if not tried.is_worth_another or attempt == self._settings.max_retries:
+                break
+            await asyncio.sleep(waiting_time_s(attempt, tried.retry_after_s, jitter=rng.random()))
+            again = flight.meter.reserve(request, flight.sample)
+            if again is None:
+                return None
+            ticket = again
+        return tried.reply
+
+    async def _try(self, flight: _Flight, request: Request, ticket: int) -> _Tried:
+        """One request, settled with the meter; where it is cancelled, its ticket stays out."""
+        url, body = f"{self._base_url}/{self._path}", self._body(request, flight.sample)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):  # httpx's own starts again with every byte
+                answer = await flight.client.post(url, json=body)
+        except (httpx.HTTPError, TimeoutError) as error:
+            is_timeout = isinstance(error, (httpx.TimeoutException, TimeoutError))
+            cost = 0 if isinstance(error, UNBILLED) else None
+            flight.meter.settle(ticket, cost, cost)
+            return _Tried(Reply(status="failed", reason="timeout" if is_timeout else error.__class__.__name__))
+        if answer.status_code >= 400:
+            flight.meter.settle(ticket, 0, 0)
+        if answer.status_code in REFUSED:
+            raise BackendError(self._refusal(answer.status_code))
+        reply = self._read(answer, request)
+        if answer.status_code < 400:
+            flight.meter.settle(ticket, reply.n_prompt_tokens, reply.n_completion_tokens)
+        return _Tried(
+            reply,
+            is_worth_another=reply.status == "failed" and _is_retried(answer.status_code),
+            retry_after_s=retry_after_s(answer.headers, datetime.now(UTC)),
+        )
 
     @property
     def _path(self) -> str:
@@ -148,28 +213,45 @@ class OpenAIBackend:
             return Reply(status="failed", reason=f"HTTP {answer.status_code}")
         try:
             content = answer.json()
-            choice = content["choices"][0]
-            text = choice["message"]["content"] if self._settings.endpoint == "chat" else choice["text"]
             usage = content.get("usage") or {}
-            reason = choice.get("finish_reason")
+            choices = content["choices"]
+            n_choices = len(choices)
+            text = choices[0]["message"]["content"] if self._settings.endpoint == "chat" else choices[0]["text"]
+            reason = choices[0].get("finish_reason")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return Reply(status="failed", reason="not an OpenAI-compatible answer")
-        if not isinstance(text, str):
-            return Reply(status="failed", reason="no text in the answer")
-        wanted = text.strip() if request.multiline else first_line(text)
-        is_cut = reason == "length" and wanted == text.strip()  # a later line that was cut does no harm
-        return Reply(
-            status="ok",
-            text=wanted,
-            finish_reason="length" if is_cut else "stop",
+        reply = Reply(
+            status="failed",
             n_prompt_tokens=_count(usage, "prompt_tokens"),
             n_completion_tokens=_count(usage, "completion_tokens"),
         )
+        if n_choices != 1:
+            return replace(reply, reason="more than one choice in the answer")
+        if not isinstance(text, str):
+            return replace(reply, reason="no text in the answer")
+        wanted = text.strip() if request.multiline else first_line(text)
+        is_cut = reason == "length" and wanted == text.strip()  # a later line that was cut does no harm
+        return replace(reply, status="ok", text=wanted, finish_reason="length" if is_cut else "stop")
 
     def _refusal(self, status: int) -> str:
         key = self._settings.api_key_env
         hint = f"the key is read from {key}" if key else "the recipe gives no api_key_env"
         return f"{self._base_url} answers {status}: {REFUSED[status]} (model {self._settings.model!r}; {hint})"
+
+
+def waiting_time_s(attempt: int, asked_s: float | None, *, jitter: float) -> float:
+    """Seconds before the next try: what the server asks, else doubling; spread, so that clients do not return at once.
+
+    Args:
+        attempt: Tries before, from 0.
+        asked_s: What the server asks for, if it does.
+        jitter: Uniform in [0, 1).
+
+    Source: Brooker, Exponential Backoff and Jitter (AWS Architecture Blog, 2015).
+    """
+    if asked_s is not None:
+        return min(MAX_WAIT_S, asked_s) + FIRST_WAIT_S * jitter
+    return min(MAX_WAIT_S, FIRST_WAIT_S * 2.0**attempt * (0.5 + jitter))
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -203,10 +285,10 @@ def _is_retried(status: int) -> bool:
 
 def _count(usage: object, key: str) -> int | None:
     value = usage.get(key) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and value >= 0 else None
 
 
-async def _shut(client: httpx.AsyncClient, tasks: list[asyncio.Task[Reply]]) -> None:
+async def _shut(client: httpx.AsyncClient, tasks: list[asyncio.Task[Reply | None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

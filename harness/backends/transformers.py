@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from harness.backends.base import Answered, Identity, Reply, Request, Sample
+from harness.backends.base import UNMETERED, Answered, Identity, Meter, Reply, Request, Sample
 from harness.backends.models import Dtype, last_position, load_model, load_tokenizer, revision_of, settled_dtype
 from harness.backends.sampling import draw, uniforms
 
@@ -78,7 +78,12 @@ class TransformersBackend:
         content = [[one.prompt, one.seed, one.n_shared_chars, one.multiline] for one in requests]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
-    def generate(self, requests: Sequence[Request], sample: Sample) -> Iterator[Answered]:
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sample: Sample,
+        meter: Meter = UNMETERED,  # noqa: ARG002 - a model in this process costs nothing
+    ) -> Iterator[Answered]:
         rows = [self._encode(request.prompt) for request in requests]
         with torch.inference_mode():
             state = self._read_prompts(rows, [request.prompt[: request.n_shared_chars] for request in requests])

@@ -23,6 +23,7 @@ class LocalServer:
     base_url: str
     bodies: list[dict[str, Any]]
     keys: list[str | None]
+    n_connections: int = 0
 
 
 def completion(text: str, **more: Any) -> Answer:
@@ -32,12 +33,21 @@ def completion(text: str, **more: Any) -> Answer:
 
 
 @contextmanager
-def serving(answer: Callable[[int, dict[str, Any]], Answer], *, models: int = 200) -> Iterator[LocalServer]:
+def serving(
+    answer: Callable[[int, dict[str, Any]], Answer], *, models: int = 200, keep_alive: bool = False
+) -> Iterator[LocalServer]:
     """Serve `answer(n_requests_before, body)` at every POST, and the status `models` at every GET."""
     lock = threading.Lock()
     server = LocalServer("", [], [])
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
+
+        def setup(self) -> None:
+            super().setup()
+            with lock:
+                server.n_connections += 1
+
         def do_GET(self) -> None:
             self._send(Answer(status=models, body=b"{}"))
 
@@ -63,8 +73,11 @@ def serving(answer: Callable[[int, dict[str, Any]], Answer], *, models: int = 20
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256
+
+    http = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     server.base_url = f"http://127.0.0.1:{http.server_port}/v1"

@@ -1,6 +1,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -103,6 +104,10 @@ def test_retry_after_may_be_a_date() -> None:
         (b"<html>busy</html>", "not an OpenAI-compatible answer"),
         (b"{}", "not an OpenAI-compatible answer"),
         (b'{"choices": []}', "not an OpenAI-compatible answer"),
+        (
+            b'{"choices": [{"message": {"content": "a"}}, {"message": {"content": "b"}}]}',
+            "more than one choice in the answer",
+        ),
         (b'{"choices": [{"message": {"content": null}}]}', "no text in the answer"),
         (b"[1, 2]", "not an OpenAI-compatible answer"),
     ],
@@ -167,6 +172,65 @@ def test_the_key_comes_from_the_environment_and_is_required(monkeypatch: pytest.
     monkeypatch.delenv("TOY_KEY")
     with pytest.raises(ConfigError, match="TOY_KEY is not set"):
         open_backend(settings(server.base_url, api_key_env="TOY_KEY"))
+
+
+def test_a_server_that_drips_bytes_times_out_as_a_whole() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        stop = threading.Event()
+
+        def drip() -> None:
+            while not stop.is_set():
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    request = connection.recv(65536)
+                    if request.startswith(b"GET"):
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                        continue
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                    for _ in range(60):  # a byte every 50 ms: never idle for the 0.4 s below, never done
+                        if stop.wait(0.05):
+                            return
+                        with suppress(OSError):
+                            connection.sendall(b" ")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        started = time.monotonic()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        replies = ask(url, max_retries=0, timeout_s=0.4)
+        stop.set()
+    assert replies == [Reply("failed", reason="timeout")]
+    assert time.monotonic() - started < 2.5
+    thread.join(2)
+
+
+def test_more_than_a_hundred_may_be_in_flight_and_connections_are_kept() -> None:
+    everybody = threading.Barrier(110)
+
+    def answer(n: int, body: object) -> Answer:
+        if n < 110:
+            everybody.wait(20)  # answers none before 110 are there; httpx by itself opens a hundred connections
+        return completion("A line.")
+
+    with serving(answer, keep_alive=True) as server:
+        replies = ask(server.base_url, 160, concurrency=110, max_retries=0, timeout_s=30)
+    assert {reply.status for reply in replies} == {"ok"}
+    assert server.n_connections < 160
+
+
+def test_waiting_times_double_and_are_spread_and_a_servers_wish_is_kept() -> None:
+    from harness.backends.openai_api import FIRST_WAIT_S, MAX_WAIT_S, waiting_time_s
+
+    assert [waiting_time_s(attempt, None, jitter=0.5) for attempt in range(3)] == [0.5, 1.0, 2.0]
+    assert waiting_time_s(0, None, jitter=0.0) == FIRST_WAIT_S / 2
+    assert waiting_time_s(30, None, jitter=0.9) == MAX_WAIT_S
+    assert waiting_time_s(5, 3.0, jitter=0.0) == 3.0
+    assert 3.0 < waiting_time_s(5, 3.0, jitter=0.9) < 3.5
 
 
 def test_no_more_requests_are_in_flight_than_allowed() -> None:

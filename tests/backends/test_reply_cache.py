@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.base import Answered, Identity, Reply, Request, Sample, request_key
+from harness.backends.base import UNMETERED, Answered, Identity, Meter, Reply, Request, Sample, request_key
 from harness.backends.cache import ReplyCache, ask
 from harness.errors import DiskFullError
 
@@ -30,7 +30,7 @@ class Echo:
     def scope(self, requests: Sequence[Request]) -> str:
         return ""
 
-    def generate(self, requests: Sequence[Request], sample: Sample) -> Iterator[Answered]:
+    def generate(self, requests: Sequence[Request], sample: Sample, meter: Meter = UNMETERED) -> Iterator[Answered]:
         if self.stop_after is not None and len(self.asked) >= self.stop_after:
             raise KeyboardInterrupt
         self.asked += [request.prompt for request in requests]
