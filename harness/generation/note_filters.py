@@ -14,9 +14,10 @@ from typing import Literal
 
 from harness.backends.base import Reply
 from harness.generation.filters import DANGLING, NearDuplicates
+from harness.mentions import says
 from harness.prompts.notes import NoteView, Point
 from harness.soap import SECTIONS, note_sentences, sections
-from harness.words import denies_term, holds_negation, holds_term, opens_with_denial, words
+from harness.words import words
 
 NoteReason = Literal[
     "request failed", "empty", "markup", "length", "unfinished", "lacks a section", "names the label", "prompt echo",
@@ -34,14 +35,6 @@ PERSON = re.compile(
     re.IGNORECASE,
 )
 SEXES = {"woman": "female", "female": "female", "lady": "female", "f": "female"}
-# Who may tell of a patient. English and general, like the words of negation.
-INFORMANTS = frozenset({
-    "wife", "husband", "spouse", "partner", "daughter", "son", "sister", "brother", "niece", "nephew", "family",
-    "mother", "father", "grandson", "granddaughter", "caregiver", "carer", "aide", "staff", "nurse", "neighbor",
-    "neighbour", "friend", "relative", "relatives", "children", "companion", "informant", "collateral", "dtr",
-    "daughters", "sons",
-})  # fmt: skip
-CLAUSE = re.compile(r";|\bbut\b|\bexcept\b|\bhowever\b|\balthough\b", re.IGNORECASE)
 
 
 def clean_note(text: str) -> str:
@@ -135,11 +128,7 @@ def carries(sentence: str, point: Point) -> bool:
     """Whether a sentence says a point as planned: stated or denied, and by whom."""
     if point.term is None:
         return True
-    clauses = [clause for clause in CLAUSE.split(sentence) if holds_term(clause, point.term)]
-    if point.denied:
-        return any(holds_negation(clause) for clause in clauses)
-    stated = [one for one in clauses if not opens_with_denial(one) and not denies_term(one, point.term)]
-    return bool(stated) and (not point.reported or not INFORMANTS.isdisjoint(words(sentence)))
+    return says(sentence, point.term, denied=point.denied, reported=point.reported)
 
 
 def contradicts(text: str, view: NoteView) -> bool:

@@ -7,18 +7,15 @@ does not depend on which reply was first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from harness.backends.base import Answered, Reply, Request
+from harness.backends.base import Reply, Request
+from harness.backends.gather import Answer, gather
 from harness.errors import BackendError
 from harness.generation.filters import clean
 from harness.prompts.sight import Slot
-
-# A server that fails this often in a row is down; asking thousands of times more would only take hours.
-FAILURES_IN_A_ROW = 32
 
 SlotT = TypeVar("SlotT")  # what is planned: a sentence or a note
 ViewT = TypeVar("ViewT")  # what its prompt shows of that
@@ -97,7 +94,7 @@ class Asking(Generic[SlotT, ViewT]):
 
     view: Callable[[SlotT], ViewT]
     build: Callable[[Sequence[SlotT], int], list[Request]]
-    answer: Callable[[Sequence[Request]], Generator[Answered, None, None]]
+    answer: Answer
     watch: Callable[[Reply], None]
     clean: Callable[[str], str] = clean
 
@@ -116,7 +113,7 @@ def ask_in_rounds(
         if not missing:
             break
         requests = asking.build(missing, attempt)
-        replies = _collect(requests, asking)
+        replies = gather(requests, asking.answer, asking.watch)
         still_missing: list[SlotT] = []
         for slot, request, reply in zip(missing, requests, replies, strict=True):
             reason = judge.reject(reply, asking.view(slot))
@@ -133,24 +130,3 @@ def ask_in_rounds(
             f"none of {outcome.n_candidates} candidates was kept ({counted}); try another model or sampling"
         )
     return outcome
-
-
-def _collect(requests: Sequence[Request], asking: Asking[SlotT, ViewT]) -> list[Reply]:
-    """Replies in the order of the requests."""
-    replies: dict[int, Reply] = {}
-    failed_in_a_row: Counter[str] = Counter()
-    with closing(asking.answer(requests)) as answers:
-        for answered in answers:
-            for index, reply in answered:
-                replies[index] = reply
-                asking.watch(reply)
-                if reply.status == "ok":
-                    failed_in_a_row.clear()
-                else:
-                    failed_in_a_row[reply.reason or "?"] += 1
-            if failed_in_a_row.total() >= FAILURES_IN_A_ROW:
-                counted = ", ".join(f"{reason}: {n}" for reason, n in failed_in_a_row.most_common())
-                raise BackendError(
-                    f"{failed_in_a_row.total()} requests in a row failed ({counted}); run again to go on"
-                )
-    return [replies[index] for index in range(len(requests))]

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.backends.base import Answered, Identity, Request, Sample
+from harness.backends.base import Identity, Request, Sample
 from harness.backends.cache import ReplyCache, ask, cache_files
+from harness.backends.gather import Answer
 from harness.backends.registry import open_backend
 from harness.errors import BackendError, ConfigError
 from harness.generation.arms import Plan, count_labels
@@ -43,8 +44,6 @@ CACHE = "requests.sqlite"
 VERSION = 2  # raised when filters or plans change although task and recipe do not
 # How a server is reached decides no text.
 TRANSPORT = {"api_key_env", "concurrency", "timeout_s", "max_retries"}
-
-Answers = Generator[Answered, None, None]
 
 
 def units(run: Run) -> list[Unit]:
@@ -154,9 +153,7 @@ def _generate(run: Run, name: str, arm: Arm, folder: Path) -> Counts:
     return counts
 
 
-def _asking(
-    how: Manner[Any, Any], answer: Callable[[Sequence[Request]], Answers], progress: Progress
-) -> Asking[Any, Any]:
+def _asking(how: Manner[Any, Any], answer: Answer, progress: Progress) -> Asking[Any, Any]:
     def build(missing: Sequence[Any], attempt: int) -> list[Request]:
         progress.start_round(attempt, len(missing))
         return how.build(missing, attempt)

@@ -3,9 +3,10 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from harness.backends.base import Answered, Reply, Request
+from harness.backends.gather import FAILURES_IN_A_ROW
 from harness.errors import BackendError
 from harness.generation.filters import Judge
-from harness.generation.rounds import FAILURES_IN_A_ROW, Asking, Outcome, ask_in_rounds, count_by_label
+from harness.generation.rounds import Asking, Outcome, ask_in_rounds, count_by_label
 from harness.prompts.sight import Slot, View
 from harness.schemas.task import Label
 
