@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.alignment.joint import Joint, reconcile
-from harness.alignment.raking import Target, rake
 from harness.alignment.rounding import scale_to
 from harness.errors import ConfigError
+from harness.joint import Joint, reconcile
+from harness.raking import Target, rake
 from harness.schemas.population import Population, RiskAssociation
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.alignment.copula import Pair, calibrate, complete, rectangle
-from harness.alignment.joint import Joint
 from harness.alignment.prevalence import cell_prevalences, exclusive_with, joint_prevalence
 from harness.errors import ConfigError
+from harness.joint import Joint
 from harness.schemas.population import Population, RiskAssociation
 
 

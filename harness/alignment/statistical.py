@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.alignment.carriers import draw_carriers
-from harness.alignment.joint import Joint, raked_joint
 from harness.alignment.risk import RiskModel, fit_risk_model
 from harness.alignment.rounding import close_columns, fit_table, largest_remainder, round_table
+from harness.joint import Joint, raked_joint
 from harness.schemas.population import AgeDistribution, Population
 from harness.schemas.population_checks import AGE_VARIABLE
 from harness.schemas.tables import PERSONAS

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from harness.alignment.raking import Target, rake
 from harness.errors import ConfigError
+from harness.raking import Target, rake
 
 ROWS = np.array([0, 0, 1, 1])
 COLUMNS = np.array([0, 1, 0, 1])

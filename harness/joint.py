@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.alignment.raking import CONFLICT, Target, rake
 from harness.errors import ConfigError
+from harness.raking import CONFLICT, Target, rake
 from harness.schemas.population import ConditionalShare, Population, TwoWay
 from harness.schemas.population_checks import SEED_COUNT
 
