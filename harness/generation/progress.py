@@ -25,6 +25,9 @@ class Progress:
         self._title = title
         self.n_replies = 0
         self.n_tokens = 0
+        self.n_rounds = 0
+        self.n_open = 0
+        """Requests of this round without a reply."""
         self._started = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -41,9 +44,11 @@ class Progress:
         return time.perf_counter() - self._started
 
     def start_round(self, attempt: int, n_requests: int) -> None:
+        self.n_rounds, self.n_open = attempt + 1, n_requests
         self._bar.reset(self._task, total=n_requests, description=f"{self._title} round {attempt + 1}")
 
     def watch(self, reply: Reply) -> None:
         self.n_replies += 1
+        self.n_open -= 1
         self.n_tokens += reply.n_completion_tokens or 0
         self._bar.update(self._task, advance=1, speed=f"{self.n_tokens / max(self.seconds, 1e-6):.0f} tokens/s")

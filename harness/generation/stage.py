@@ -21,7 +21,8 @@ from harness.backends.base import Identity, Request, Sample
 from harness.backends.cache import ReplyCache, ask, cache_files
 from harness.backends.gather import Answer
 from harness.backends.registry import open_backend
-from harness.errors import BackendError, ConfigError
+from harness.backends.spending import open_meter
+from harness.errors import BackendError, ConfigError, SpendingError
 from harness.generation.arms import Plan, count_labels
 from harness.generation.imported import import_sentences
 from harness.generation.manner import STAGE, Manner, Order, note_manner, sentence_manner, template_name
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 CACHE = "requests.sqlite"
 VERSION = 2  # raised when filters or plans change although task and recipe do not
 # How a server is reached decides no text.
-TRANSPORT = {"api_key_env", "concurrency", "timeout_s", "max_retries"}
+TRANSPORT = {"api_key_env", "concurrency", "timeout_s", "max_retries", "tokenizer"}
 
 
 def units(run: Run) -> list[Unit]:
@@ -136,13 +137,17 @@ def _generate(run: Run, name: str, arm: Arm, folder: Path) -> Counts:
     how = manner(run, name)
     sample = Sample(**arm.sampling.model_dump(exclude={"max_attempts"}))
     backend = open_backend(arm.backend)
+    progress = Progress(f"{STAGE}/{name}")
     try:
-        with ReplyCache(folder / CACHE) as cache, Progress(f"{STAGE}/{name}") as progress:
-            asking = _asking(how, lambda requests: ask(backend, requests, sample, cache), progress)
+        with ReplyCache(folder / CACHE) as cache, progress, open_meter(run, f"{STAGE}/{name}", arm.backend) as meter:
+            asking = _asking(how, lambda requests: ask(backend, requests, sample, cache, meter), progress)
             outcome = ask_in_rounds(how.slots, asking, how.judge, max_attempts=arm.sampling.max_attempts)
             identity = backend.identity
     except BackendError as error:
         raise BackendError(f"arm {name!r}: {error}") from error
+    except SpendingError as error:
+        left = f"{progress.n_open} of {len(how.slots)} {arm.unit}s wait for an answer in round {progress.n_rounds}"
+        raise SpendingError(f"arm {name!r}: {left}. {error}") from error
     finally:
         backend.close()
     _write(run, name, identity, how, outcome, folder=folder)

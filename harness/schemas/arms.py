@@ -50,6 +50,8 @@ class OpenAIBackend(Settings):
     structured_output: Literal["json_schema", "json_object", "none"] = "none"
     """What the server offers for answers that must be JSON (an annotator's): a schema it enforces, JSON of any shape,
     or nothing but the prompt's own request. The answer is checked on arrival whatever it is."""
+    tokenizer: str | None = None
+    """Of the model, for `harness plan` alone: a hub id, a local folder or `embedded:smollm2-135m`; null: estimated."""
 
 
 BackendSettings = Annotated[EmbeddedBackend | TransformersBackend | OpenAIBackend, Field(discriminator="kind")]

@@ -10,11 +10,12 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ConfigError, Faults, nearest
-from harness.schemas.arms import Annotation, Arm, Spending
+from harness.schemas.arms import Annotation, Arm, OpenAIBackend, Spending
 from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.cohorts import Cohort, Notes
 from harness.schemas.mix import GOLD_ORIGIN, Mix, load_mix
 from harness.schemas.population import load_population
+from harness.schemas.prices import read_prices
 from harness.schemas.shipped import shipped
 from harness.schemas.task import ID_PATTERN, Task, load_task
 from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FIELDS
@@ -295,14 +296,29 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
         )
     for name, arm in file.arms.items():
         faults.extend(_check_arm(name, arm, file, task, base))
+    faults.extend(_check_prices(file, base))
     if file.gold.path is None and task.file.demo_gold is None:
         faults.add(f"gold.path: missing; the task {task.id!r} has no demo gold")
     elif file.gold.path is not None and not (base / file.gold.path).is_file():
         faults.add(f"gold.path: no file {file.gold.path} (looked in {base})")
+    if file.cohort is not None:
+        faults.extend(_check_cohort(file.cohort, task, base))
     if file.annotation.path is not None and not (base / file.annotation.path).is_file():
         faults.add(f"annotation.path: no file {file.annotation.path} (looked in {base})")
     if file.training.method == "full" and file.training.lora:
         faults.add("training.lora: given, but training.method is full; remove one of them")
+
+
+def _check_cohort(cohort: Cohort, task: Task, base: Path) -> list[str]:
+    path, wanted = base / cohort.path, "file" if cohort.kind == "table" else "folder"
+    found = []
+    if not (path.is_file() if cohort.kind == "table" else path.is_dir()):
+        found.append(f"cohort.path: no {wanted} {cohort.path} (looked in {base})")
+    if cohort.concept_sets is not None and not (base / cohort.concept_sets).is_file():
+        found.append(f"cohort.concept_sets: no file {cohort.concept_sets} (looked in {base})")
+    if cohort.kind != "table" and cohort.concept_sets is None and task.file.concept_sets is None:
+        found.append(f"cohort.concept_sets: missing; the task {task.id!r} has none of its own")
+    return found
 
 
 def _check_arm(name: str, arm: Arm, file: RecipeFile, task: Task, base: Path) -> list[str]:
@@ -336,6 +352,19 @@ def _check_labelling(name: str, arm: Arm, file: RecipeFile, base: Path) -> list[
     return found
 
 
+def _check_prices(file: RecipeFile, base: Path) -> list[str]:
+    """The price table, where there is one, has a row for every model behind a server."""
+    if file.spending.prices is None:
+        return []
+    annotations = [file.annotation, *(arm.annotation for arm in file.arms.values())]
+    backends = [arm.backend for arm in file.arms.values()] + [one.backend for one in annotations if one is not None]
+    try:
+        read_prices(base / file.spending.prices, {one.model for one in backends if isinstance(one, OpenAIBackend)})
+    except ConfigError as error:
+        return [f"spending.prices: {error}"]
+    return []
+
+
 def _check_facts(file: RecipeFile, task: Task, faults: Faults) -> None:
     """The task's population and trajectory, where an arm draws on them: a fault there is found before anything runs."""
     seen = {part for arm in file.arms.values() for part in arm.sees or ()}
@@ -360,11 +389,18 @@ def _absolute(file: RecipeFile, base: Path) -> RecipeFile:
 
 def _absolute_parts(file: RecipeFile, base: Path) -> dict[str, Any]:
     return {
-        "cohort": _resolved(file.cohort, base, "path", "concept_sets"),
+        "cohort": _absolute_cohort(file.cohort, base),
         "notes": _resolved(file.notes, base, "path", "diagnoses"),
         "annotation": _resolved(file.annotation, base, "path"),
         "spending": _resolved(file.spending, base, "prices"),
     }
+
+
+def _absolute_cohort(cohort: Cohort | None, base: Path) -> Cohort | None:
+    if cohort is None:
+        return None
+    cohort = _resolved(cohort, base, "path", "concept_sets")
+    return cohort.model_copy(update={"privacy": _resolved(cohort.privacy, base, "ledger")})
 
 
 def _absolute_arm(arm: Arm, base: Path) -> Arm:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 from toy_arms import toy_run, write_sentence, writing_server
 
-from harness.errors import BackendError, DataError
+from harness.errors import BackendError, DataError, SpendingError
 from harness.generation.stage import units
 from harness.schemas.manifest import Counts
 from harness.schemas.tables import GOLD, REJECTED, SYNTHETIC
@@ -129,6 +130,29 @@ def test_an_arm_of_nothing_but_rubbish_is_an_error(tmp_path: Path) -> None:
         run = toy_run(tmp_path, arms(backend, sampling={"max_attempts": 2}))
         with pytest.raises(BackendError, match=r"arm 'unguided': none of 40 candidates was kept \(length: 40\)"):
             do(run, "unguided")
+
+
+def test_a_cap_stops_over_all_arms_and_a_higher_one_goes_on_without_asking_twice(tmp_path: Path) -> None:
+    with writing_server() as (backend, prompts):
+        given = arms(backend, n=10)
+        uncapped = toy_run(tmp_path / "uncapped", given)
+        expected = {arm: do(uncapped, arm).rows_out for arm in SIGHTS}
+        n_needed = len(prompts)
+        del prompts[:]
+        # each answer is counted at 9 + 7 tokens: room for about one and a half of the four arms
+        capped = toy_run(tmp_path / "capped", given, spending={"max_tokens_total": 16 * n_needed // 2})
+        do(capped, "unguided")
+        with pytest.raises(SpendingError) as caught:
+            for arm in list(SIGHTS)[1:]:
+                do(capped, arm)
+        assert re.search(r"arm '\w+': \d+ of 10 sentences wait for an answer in round \d+\. spending\.max_tokens_total stops "
+                         r"here: [\d,]+ tokens of [\d,]+ are spent", str(caught.value))  # fmt: skip
+        assert 0 < len(prompts) <= n_needed // 2
+        raised = toy_run(tmp_path / "capped", given, spending={"max_tokens_total": 16 * n_needed + 2000})
+        assert {arm: do(raised, arm).rows_out for arm in SIGHTS} == expected
+        assert len(prompts) == n_needed  # what was answered before was not asked again
+    for arm in SIGHTS:
+        assert rows(raised, arm) == rows(uncapped, arm)
 
 
 def test_no_text_and_no_prompt_reaches_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -50,20 +50,23 @@ WORDS = ["kitchen", "garden", "porch", "hallway", "church", "market", "window", 
          "kettle", "mirror", "ladder", "blanket", "candle", "drawer", "fence", "jacket", "lantern", "meadow"]  # fmt: skip
 
 
-def toy_recipe(folder: Path, arms: dict[str, Any]) -> Recipe:
+def toy_recipe(folder: Path, arms: dict[str, Any], **more: Any) -> Recipe:
     """Built from the models, not from YAML: the toy task's population and trajectory are never read here."""
     (folder / "toy").mkdir(parents=True, exist_ok=True)
     (folder / "toy" / "few.jsonl").write_text("\n".join(json.dumps(one) for one in EXEMPLARS), encoding="utf-8")
     arms = {name: {**arm, "path": folder / arm["path"]} if "path" in arm else arm for name, arm in arms.items()}
-    file = RecipeFile.model_validate({"task": "toy", "seed": 7, "arms": arms, "mixes": ["all"]})
+    file = RecipeFile.model_validate({"task": "toy", "seed": 7, "arms": arms, "mixes": ["all"], **more})
     mix = Mix.model_validate({"name": "all", "sources": [{"origin": arm, "repeat": 1.0} for arm in arms]})
     task = Task(file=TaskFile.model_validate(TASK), folder=folder / "toy")
     return Recipe(name="toy", path=folder / "toy.yaml", file=file, task=task, mixes=(mix,))
 
 
-def toy_run(folder: Path, arms: dict[str, Any], *, held_out: str = "other") -> Run:
-    """A run folder with gold and alignment tables; `held_out` is the label of all 50 held-out sentences."""
-    run = Run(recipe=toy_recipe(folder, arms), folder=folder / "run")
+def toy_run(folder: Path, arms: dict[str, Any], *, held_out: str = "other", **more: Any) -> Run:
+    """A run folder with gold and alignment tables; `held_out` is the label of all 50 held-out sentences.
+
+    Further keys go into the recipe.
+    """
+    run = Run(recipe=toy_recipe(folder, arms, **more), folder=folder / "run")
     labels = ["memory"] * 5 + ["mood"] * 3 + ["other"] * 2
     rows = [gold_row(index, "train", label) for index, label in enumerate(labels)]
     rows += [gold_row(100 + index, "test" if index % 2 else "validation", held_out) for index in range(50)]

@@ -142,3 +142,19 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "gold.jsonl").write_text("{}\n")
     recipe = load_recipe(write(tmp_path, RECIPE + "gold: {path: gold.jsonl}"))
     assert recipe.file.gold.path == tmp_path / "gold.jsonl"
+
+
+def test_a_price_table_must_know_every_model_behind_a_server(tmp_path: Path) -> None:
+    server = "{kind: openai_api, base_url: http://localhost:1/v1, model: %s}"
+    text = RECIPE.replace("{kind: embedded}", server % "writer") + (
+        f"annotation: {{labels: llm, backend: {server % 'reader'}}}\nspending: {{max_usd: 5, prices: p.csv}}\n"
+    )
+    assert "spending.prices: " in fault(tmp_path, text)
+    head = "model,usd_per_million_prompt_tokens,usd_per_million_completion_tokens\n"
+    (tmp_path / "p.csv").write_text(head + "reeder,1,2\n")
+    message = fault(tmp_path, text)
+    assert "no row for model 'writer'; found: reeder" in message
+    assert "no row for model 'reader'; did you mean 'reeder'?" in message
+    (tmp_path / "p.csv").write_text(head + "reader,1,2\nwriter,1,2\n")
+    assert load_recipe(write(tmp_path, text)).file.spending.prices == (tmp_path / "p.csv").resolve()
+    assert "max_usd needs prices" in fault(tmp_path, RECIPE + "spending: {max_usd: 5}")
