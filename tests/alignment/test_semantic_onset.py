@@ -14,7 +14,7 @@ from harness.alignment.mentions import Planned, read_lexicon
 from harness.alignment.onset import Course, choose_together, draw_beginnings, follow
 from harness.alignment.semantic import draw_mentions, draw_visits
 from harness.schemas.marks import Number
-from harness.schemas.onset import Onset, Worsening
+from harness.schemas.onset import DomainOnset, Onset, Worsening
 from harness.schemas.task import Task, Term, load_task
 from harness.schemas.trajectory import Trajectory, load_trajectory
 from harness.seeds import generator
@@ -186,6 +186,28 @@ def test_a_small_lexicon_denies_stated_terms_only_where_no_other_is_left(
     found = np.array([contradictions(history(trajectory, few, seed), few) for seed in range(10)])
     assert found[:, 1].sum() == 0
     assert found[:, 0].sum() > 20  # the targets by stage win over coherence
+
+
+def test_denied_terms_have_not_begun_where_enough_have_not(together: Trajectory, shipped_task: Task) -> None:
+    lexicon = read_lexicon(together, shipped_task.lexicon)
+    memory = np.flatnonzero(lexicon.term_domain == lexicon.domains.index("memory"))
+    n, n_denied = 200, 4
+    planned = Planned(
+        n_notes=n,
+        note=np.repeat(np.arange(n), n_denied),
+        domain=np.full(n * n_denied, lexicon.domains.index("memory")),
+        is_absent=np.ones(n * n_denied, dtype=np.bool_),
+    )
+    has_begun = np.ones((n, len(lexicon.terms)), dtype=np.bool_)
+    has_begun[:100, memory[:5]] = False  # five have not begun: all denials are among them
+    has_begun[100:, memory[:3]] = False  # three have not: they are denied, and one more
+    course = Course(has_begun=has_begun, severity=np.zeros(has_begun.shape, dtype=np.int64))
+    assert together.onset is not None
+    term, told = choose_together(together.onset, lexicon, planned, course, generator(0, "denied"))
+    by_note = term.reshape(n, n_denied)
+    assert all(set(found) <= set(memory[:5]) for found in by_note[:100])
+    assert all(set(memory[:3]) < set(found) for found in by_note[100:])
+    assert set(told) == {None}
 
 
 # -- persistence -------------------------------------------------------------------------------------------------------
@@ -374,27 +396,49 @@ def test_beginnings_have_the_declared_median_spread_and_share(together: Trajecto
 
 
 def test_domains_are_first_stated_in_the_declared_order(together: Trajectory, shipped_task: Task) -> None:
-    """Where every stage asks for the same of every domain, the notes show the order of beginnings and nothing else."""
+    """Where domains differ in nothing but their median, notes state their terms in the order of the medians.
+
+    What is never stated counts as stated at the diagnosis.
+    """
     even = {
         stage: table.model_copy(update={"values": dict.fromkeys(table.values, 1 / 6)})
         for stage, table in together.domain_share.items()
     }
-    trajectory = with_density(with_onset(together.model_copy(update={"domain_share": even}), terms=()), 1.0)
-    first: dict[str, list[float]] = defaultdict(list)
-    for seed in range(80):
-        seen: set[str] = set()
-        for row in history(trajectory, shipped_task.lexicon, seed):
-            if row["polarity"] == "present" and row["term"] not in seen:
-                seen.add(row["term"])
-                first[row["domain"]].append(row["years"])
     assert together.onset is not None
-    declared = {name: domain.median_years_before.v for name, domain in together.onset.domains.items()}
-    mean = {name: np.mean(first[name]) for name in declared}
+    alike = {
+        name: domain.model_copy(update={"spread_years": number(2), "share": number(1)})
+        for name, domain in together.onset.domains.items()
+    }
+    trajectory = with_onset(together.model_copy(update={"domain_share": even}), terms=(), domains=alike)
+    lexicon = balanced(shipped_task.lexicon, 18)
+    n = 100
+    mean: dict[str, list[float]] = defaultdict(list)  # by domain, one value for each persona
+    for seed in range(n):
+        rows = history(with_density(trajectory, 1.0), lexicon, seed)
+        stated = {row["term"]: row["years"] for row in reversed(rows) if row["polarity"] == "present"}
+        for domain in alike:
+            mean[domain].append(np.mean([stated.get(term.term, 0.0) for term in lexicon if term.domain == domain]))
     n_pairs = 0
-    for earlier, later in ((a, b) for a in declared for b in declared if declared[a] > declared[b] + 0.75):
-        assert mean[earlier] < mean[later], (earlier, later)
+    for earlier, later in ((a, b) for a in alike for b in alike if begins(alike[a]) >= begins(alike[b]) + 1):
+        gap = np.array(mean[later]) - np.array(mean[earlier])
+        assert gap.mean() > 2 * gap.std() / np.sqrt(n), (earlier, later)
         n_pairs += 1
-    assert n_pairs >= 10
+    assert n_pairs == 11
+
+
+def begins(domain: DomainOnset) -> float:
+    return domain.median_years_before.v
+
+
+def balanced(lexicon: Sequence[Term], n: int) -> list[Term]:
+    """The first `n` terms of each domain."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for term in lexicon:
+        seen[term.domain] += 1
+        if seen[term.domain] <= n:
+            kept.append(term)
+    return kept
 
 
 def test_terms_with_a_time_of_their_own_follow_it(together: Trajectory, shipped_task: Task) -> None:
