@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.cohort.gold import Import, import_gold
 from harness.cohort.split import split_patients
 from harness.cohort.statistics import gold_statistics, population_rows
+from harness.cohort.structured.unit import population_units
 from harness.errors import DataError
 from harness.records import parse_records
 from harness.schemas.manifest import Counts
@@ -28,7 +29,12 @@ SEED_PATH = (STAGE, "split")
 
 
 def units(run: Run) -> list[Unit]:
-    """One unit: import, split, statistics, and the target population as a table."""
+    """Gold first, because it says who is held out; then what the recipe's own patients say, where it names some."""
+    return [_gold_unit(run), *population_units(run)]
+
+
+def _gold_unit(run: Run) -> Unit:
+    """Import, split, statistics, and the task's population as a table."""
     task = run.task
     population = task.path(task.file.population)
     gold_path = _gold_path(run)
@@ -36,22 +42,20 @@ def units(run: Run) -> list[Unit]:
     def work(folder: Path) -> Counts:
         return _write_cohort(run, gold_path, folder)
 
-    return [
-        Unit(
-            stage=STAGE,
-            name="",
-            inputs=[gold_path, *([population] if population is not None else [])],
-            settings={
-                "version": VERSION,
-                "gold": run.recipe.file.gold.model_dump(mode="json", exclude={"path"}),
-                "labels": list(task.label_ids),
-                "levels": {name: dict(variable.levels) for name, variable in task.file.subgroups.items()},
-            },
-            seed_path=SEED_PATH,
-            work=work,
-            outputs=("gold.parquet", "gold_statistics.parquet", "population.parquet", "rejected.parquet"),
-        )
-    ]
+    return Unit(
+        stage=STAGE,
+        name="",
+        inputs=[gold_path, *([population] if population is not None else [])],
+        settings={
+            "version": VERSION,
+            "gold": run.recipe.file.gold.model_dump(mode="json", exclude={"path"}),
+            "labels": list(task.label_ids),
+            "levels": {name: dict(variable.levels) for name, variable in task.file.subgroups.items()},
+        },
+        seed_path=SEED_PATH,
+        work=work,
+        outputs=("gold.parquet", "gold_statistics.parquet", "population.parquet", "rejected.parquet"),
+    )
 
 
 def _gold_path(run: Run) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.schemas.base import Settings
 
@@ -14,7 +15,17 @@ class Privacy(Settings):
     """Differential privacy of the counts that leave the cohort."""
 
     epsilon: float = Field(gt=0)
-    """Budget of all released counts together; smaller is more private."""
+    """Budget of one release, all its counts together; smaller is more private. Below 1 is strong, above 10 weak."""
+    total_epsilon: float | None = Field(default=None, gt=0)
+    """What all releases in the ledger may cost together; null: epsilon, that is one release."""
+    ledger: Path | None = None
+    """JSON file of what has been spent; null: in the run folder. Recipes on the same patients should share one."""
+
+    @model_validator(mode="after")
+    def affordable(self) -> Self:
+        if self.total_epsilon is not None and self.total_epsilon < self.epsilon:
+            raise ValueError(f"total_epsilon {self.total_epsilon:g} is below epsilon {self.epsilon:g}: no release fits")
+        return self
 
 
 class Cohort(Settings):
@@ -26,16 +37,40 @@ class Cohort(Settings):
     columns: dict[str, str] = Field(default_factory=dict)
     """table: our column to yours, e.g. {patient_id: mrn_hash, sex: gender}; same names need no entry."""
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """table: variable to your level to ours, e.g. {sex: {F: female, M: male}}."""
+    """table: variable to your level to ours, e.g. {sex: {F: female, M: male}}; of a risk factor to yes or no, e.g.
+    {hypertension: {"": no}} where a blank means no. People with a blank that means nothing are left out."""
+    absent: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Levels of the task that your patients do not have, e.g. {race_ethnicity: [nh_aian]}; nobody is drawn there. A
+    level without patients that is not listed is an error."""
     risk_factors: dict[str, str] = Field(default_factory=dict)
     """table: risk factor to your yes/no column; omop and fhir take them from the concept sets."""
     concept_sets: Path | None = None
     """omop, fhir: CSV of concept sets; null takes the task's."""
     as_of: str | None = None
-    """omop, fhir: date (YYYY-MM-DD) at which ages are taken; null: the patient's first diagnosis."""
+    """Date (YYYY-MM-DD) that the cohort describes. omop, fhir: ages are taken at it and later records do not count;
+    null: ages at the patient's first diagnosis, all records."""
     min_cell: int = Field(default=11, ge=0)
     """Counts of fewer people are suppressed and reported. 11 is the usual rule of US federal health data (CMS)."""
     privacy: Privacy | None = None
+
+    @field_validator("as_of")
+    @classmethod
+    def calendar_date(cls, given: str | None) -> str | None:
+        if given is not None:
+            try:
+                date.fromisoformat(given)
+            except ValueError:
+                raise ValueError(f"found {given!r}; write a date as YYYY-MM-DD, in quotes") from None
+        return given
+
+    @model_validator(mode="after")
+    def fits_kind(self) -> Self:
+        names = ("columns", "levels", "risk_factors") if self.kind != "table" else ("concept_sets",)
+        surplus = [name for name in names if getattr(self, name)]
+        if surplus:
+            why = "a table has columns, not codes" if self.kind == "table" else "codes are mapped by concept sets"
+            raise ValueError(f"{', '.join(surplus)}: not for kind {self.kind}; {why}")
+        return self
 
 
 class Notes(Settings):

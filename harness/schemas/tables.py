@@ -73,6 +73,14 @@ POPULATION = TableSpec(
     nullable=("value", "n"),
 )
 
+# Codes that stood for the disease, a factor or a level in a coded cohort (OMOP, FHIR), and how many people had them.
+MATCHED_CONCEPTS = TableSpec(
+    "matched",
+    ("set", "vocabulary", "code"),
+    {"set": S, "vocabulary": S, "code": S, "name": S, "n": I, "suppressed": B},
+    nullable=("n",),
+)
+
 PERSONAS = TableSpec(
     "personas",
     ("persona_id",),
@@ -346,6 +354,7 @@ TABLES = {
         GOLD,
         GOLD_STATISTICS,
         POPULATION,
+        MATCHED_CONCEPTS,
         PERSONAS,
         VISITS,
         MENTIONS,
