@@ -189,7 +189,7 @@ SENTENCES = TableSpec(
         "text": S,
         "label": S,
         "label_source": S,  # plan | llm | file
-        "confidence": F,  # share of the annotator's votes for the label; null for a plan's label
+        "confidence": F,  # share of the annotator's votes for the label; null for a plan's or a person's label
         "term": S,  # the planned term this sentence was written for, if any
         "planned_label": S,  # null for a sentence that no plan asked for
         "annotator_label": S,  # null where no annotator was asked
@@ -216,6 +216,22 @@ AGREEMENT = TableSpec(
         "reason": S,
     },
     nullable=("kappa", "ci_low", "ci_high", "reason"),
+)
+
+# Sentences on which plan and annotator differ, those that were dropped for it among them.
+DISAGREEMENTS = TableSpec(
+    "disagreements",
+    ("sentence_id",),
+    {
+        "sentence_id": S,
+        "text": S,
+        "term": S,
+        "planned_label": S,
+        "annotator_label": S,
+        "confidence": F,  # null for a person's label
+        "kept": B,
+    },
+    nullable=("term", "confidence"),
 )
 
 # Fidelity of each arm, of training gold (arm `gold`) and of the drawn plan (arm `(plan)`) to the target: one row per
@@ -346,6 +362,44 @@ CONFUSION = TableSpec(
     {"mix": S, "learner": S, "train_seed": S, "split": S, "true_label": S, "predicted_label": S, "n": I},
 )
 
+# What the user's notes say about the trajectory's parameters, one row each; what has no value is carried over.
+RATES = TableSpec(
+    "rates",
+    ("parameter", "stage", "level"),
+    {
+        "parameter": S,  # e.g. notes_per_year, domain_share, term_frequency
+        "stage": S,  # a stage; a year relative to the diagnosis; a domain (term_frequency, onset); or "all"
+        "level": S,  # a note type, domain or term; or "all"
+        "value": F,
+        "ci_low": F,  # of 95% intervals that resample patients
+        "ci_high": F,
+        "se": F,  # standard deviation over the resamples
+        "n": I,  # notes, mentions or patient-years behind it
+        "n_patients": I,
+        "status": S,  # ok | undefined | insufficient
+        "reason": S,
+    },
+    nullable=("value", "ci_low", "ci_high", "se", "reason"),
+)
+
+# Which domains, and which terms, the same notes state.
+CO_OCCURRENCE = TableSpec(
+    "co_occurrence",
+    ("kind", "first", "second"),
+    {
+        "kind": S,  # domain | term
+        "first": S,
+        "second": S,
+        "n_first": I,  # notes that state it
+        "n_second": I,
+        "n_both": I,
+        "lift": F,  # n_both over what it would be if the two were independent
+        "status": S,  # ok | insufficient
+        "reason": S,
+    },
+    nullable=("n_first", "n_second", "n_both", "lift", "reason"),
+)
+
 REJECTED = TableSpec("rejected", ("row_id",), {"row_id": S, "reason": S, "detail": S}, nullable=("detail",))
 
 TABLES = {
@@ -362,6 +416,7 @@ TABLES = {
         PLANNED,
         SENTENCES,
         AGREEMENT,
+        DISAGREEMENTS,
         FIDELITY,
         TRAIN,
         VALIDATION,
@@ -371,6 +426,8 @@ TABLES = {
         METRICS,
         CONTRASTS,
         CONFUSION,
+        RATES,
+        CO_OCCURRENCE,
         REJECTED,
     )
 }
