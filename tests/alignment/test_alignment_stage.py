@@ -109,3 +109,18 @@ def test_a_level_that_the_task_does_not_have_is_refused(
     )
     with pytest.raises(ConfigError, match=r"margins\.sex: unknown level of the task 'men'"):
         run_alignment(make_recipe({"both": BOTH}), tmp_path / "out")
+
+
+def test_targets_that_contradict_each_other_are_named_with_their_file(
+    tmp_path: Path, task_folder: Path, make_recipe: Callable[..., Recipe]
+) -> None:
+    path = task_folder / "population.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["conditional_shares"]["female_by_age_band"]["values"]["85+"] = 0.9
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        run_alignment(make_recipe({"both": BOTH}), tmp_path / "out")
+    assert str(raised.value).startswith(
+        f"{path}: targets contradict each other: conditional_shares.female_by_age_band mixes to 0.6926 of female"
+    )
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,4 +1,5 @@
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -6,9 +7,9 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose
 
-from harness.alignment.joint import raked_joint
-from harness.alignment.statistical import draw_personas, fit_personas
+from harness.alignment.statistical import PersonaModel, draw_personas, fit_personas
 from harness.errors import ConfigError
+from harness.joint import raked_joint
 from harness.schemas.population import JointSeed, Population, TwoWay
 from harness.seeds import generator
 
@@ -16,8 +17,13 @@ Person = dict[str, Any]
 OWN = {"status": "assumed", "check": "none", "src": "own"}
 
 
+@lru_cache(maxsize=4)
+def fitted(content: str) -> PersonaModel:
+    return fit_personas(Population.model_validate_json(content))
+
+
 def table(population: Population, n: int, seed: int = 1) -> pa.Table:
-    return draw_personas(fit_personas(population), n, generator(seed, "test"))
+    return draw_personas(fitted(population.model_dump_json()), n, generator(seed, "test"))
 
 
 def draw(population: Population, n: int, seed: int = 1) -> list[Person]:
