@@ -70,6 +70,9 @@ def _inputs(run: Run, name: str, rules: Annotation) -> list[Path]:
     inputs = [run.path("generation", name, f"{table}.parquet") for table in ("synthetic", "planned")]
     if rules.labels == "file" and rules.path is not None:
         inputs.append(rules.path)
+    exemplars = run.task.path(run.task.file.prompts.exemplars)
+    if rules.labels == "llm" and exemplars is not None:
+        inputs.append(exemplars)
     if _reads_trajectory(run, name) and run.trajectory_file is not None:
         inputs.append(run.trajectory_file)
     return inputs

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from harness.prompts.exemplars import Exemplar, load_exemplars
 from harness.prompts.render import load_template
 from harness.schemas.task import Task
 
@@ -24,13 +25,23 @@ class Answer(NamedTuple):
 def render_annotate(task: Task, text: str) -> str:
     """The task's guideline and one sentence; nothing of what the sentence was asked to say can be in it.
 
-    A template may use `disease`, `labels` (each with id, name, definition), `rules` and `text`.
+    A template may use `disease`, `labels` (each with id, name, definition), `rules`, `examples` (the task's first
+    fictional example of each label, with `text` and `label`) and `text`.
 
     Raises:
         ConfigError: The task names a template that exists neither in its folder nor beside this module.
     """
     template = load_template(task.folder, task.file.prompts.annotate)
-    return template.render(disease=task.file.disease, labels=task.labels, rules=task.file.rules, text=text).rstrip()
+    return template.render(
+        disease=task.file.disease, labels=task.labels, rules=task.file.rules, examples=_examples(task), text=text
+    ).rstrip()
+
+
+def _examples(task: Task) -> list[Exemplar]:
+    first: dict[str, Exemplar] = {}
+    for one in load_exemplars(task):
+        first.setdefault(one.label, one)
+    return [first[label] for label in task.label_ids if label in first]
 
 
 def answer_schema(task: Task) -> Mapping[str, Any]:
