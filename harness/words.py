@@ -143,9 +143,11 @@ class TermIndex:
     """`holds_term` for many terms and texts: each different word meets the terms once, however often it repeats."""
 
     def __init__(self, terms: Sequence[str]) -> None:
-        self._slots = [
-            (index, place, stems) for index, term in enumerate(terms) for place, stems in enumerate(term_stems(term))
-        ]
+        self._slots: dict[str, list[tuple[tuple[int, int], str]]] = {}  # by the letters that alike stems share
+        for index, term in enumerate(terms):
+            for place, stems in enumerate(term_stems(term)):
+                for held in stems:
+                    self._slots.setdefault(held[:ALIKE_FROM], []).append(((index, place), held))
         self._needed = [_n_needed(term_stems(term)) for term in terms]
         self._hit: dict[str, tuple[tuple[int, int], ...]] = {}
 
@@ -159,7 +161,8 @@ class TermIndex:
         known = self._hit.get(word)
         if known is None:
             own = stem(word)
-            known = tuple((i, place) for i, place, stems in self._slots if any(_alike(own, held) for held in stems))
+            near = self._slots.get(own[:ALIKE_FROM], [])
+            known = tuple({slot for slot, held in near if _alike(own, held)})
             self._hit[word] = known
         return known
 

@@ -44,7 +44,6 @@ from harness.evaluation.fidelity_target import (
     CourseTarget,
     PeopleTarget,
     course_target,
-    pairs_of_personas,
     people_target,
 )
 from harness.evaluation.fidelity_text import (
@@ -246,9 +245,7 @@ class _Study:
         path = self.run.population_file
         if path is None:
             return PeopleTarget()
-        population = load_population(path, self.task)
-        levels = {variable: list(shares) for variable, shares in population.margins.items()}
-        return people_target(population, pairs_of_personas(list(self.personas.values()), levels))
+        return people_target(load_population(path, self.task))
 
     def _course_target(self) -> CourseTarget:
         path = self.run.trajectory_file

@@ -26,6 +26,8 @@ PRESENT = "present"
 MIN_PERSONAS = 5  # an onset that fewer show says when those few were written about, not when it comes
 ONSET = "onset"
 DOMAIN, TERM = "domain", "term"
+NO_TERMS = "no lexicon term is mentioned at this stage"
+NO_TEXTS = "no text is said to be of this stage"
 BLOCK = 4096  # texts whose mentions are counted at once
 
 
@@ -85,19 +87,19 @@ def course_rows(
     for stage, shares in target.domains.items():
         inside = stages[found.text] == stage if found.text.size else np.zeros(0, dtype=np.bool_)
         counted = np.bincount(domain_of[found.term[inside]], minlength=len(domains)).astype(np.float64)
-        _domain_rows(rows, stage, dict(zip(domains, counted, strict=True)), shares)
+        why_none = NO_TERMS if (stages == stage).any() else NO_TEXTS
+        _domain_rows(rows, dict(zip(domains, counted, strict=True)), shares, stage=stage, why_none=why_none)
     _onset_rows(rows, found, setting, target=target, lexicon=lexicon)
 
 
-def _domain_rows(rows: Rows, stage: str, counted: Mapping[str, float], target: Shares) -> None:
+def _domain_rows(rows: Rows, counted: Mapping[str, float], target: Shares, *, stage: str, why_none: str) -> None:
     n = int(sum(counted.values()))
     levels = list(counted)
     goal = Goal(0.0, target.mark)
     if n == 0:
-        reason = "no lexicon term is mentioned at this stage, or the arm shows no stage"
-        rows.missing("domain_tv", reason, at=(stage, "all"), goal=goal)
+        rows.missing("domain_tv", why_none, at=(stage, "all"), goal=goal)
         for domain in levels:
-            rows.missing("domain_share", reason, at=(stage, domain), goal=target.goal(domain))
+            rows.missing("domain_share", why_none, at=(stage, domain), goal=target.goal(domain))
         return
     mass = np.array([counted[domain] for domain in levels])
     wanted = np.array([target.values.get(domain, 0.0) for domain in levels])

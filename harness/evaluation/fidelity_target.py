@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-import numpy as np
-
 from harness.evaluation.fidelity_rows import Goal
+from harness.joint import raked_joint
 from harness.metrics.counts import Floats
 from harness.schemas.marks import normalised
 from harness.schemas.population import Population
@@ -86,78 +85,37 @@ def computed(marks: Iterable[str]) -> str:
 # -- people ------------------------------------------------------------------------------------------------------------
 
 
-def people_target(population: Population, joint: Mapping[tuple[str, str], Pair]) -> PeopleTarget:
-    """Margins and prevalences as the population states them.
+def people_target(population: Population) -> PeopleTarget:
+    """Margins and prevalences as the population states them, and the pairs of the joint that personas are drawn from.
 
-    Args:
-        population: As loaded and checked.
-        joint: Joint shares of pairs of variables (`pairs_of_personas`), where the population names no table itself.
+    A pair's shares are those of the raked joint. Its mark is that of a two-way table or of conditional shares, where
+    the population states them for these two variables; derived where a joint seed speaks of both; else assumed, since
+    that two variables are independent but for what is stated is an assumption.
     """
     margins = {
         variable: Shares(population.shares(variable), {level: number.status for level, number in levels.items()})
         for variable, levels in population.margins.items()
     }
-    return PeopleTarget(
-        margins=margins,
-        pairs={**joint, **_stated_pairs(population, margins)},
-        prevalences={name: Goal(factor.v, factor.status) for name, factor in population.risk_factors.items()},
-    )
+    joint = raked_joint(population)
+    pairs = {
+        names: Pair(
+            joint.margin(*names), computed([_pair_mark(population, names), *(margins[one].mark for one in names)])
+        )
+        for names in combinations(margins, 2)
+    }
+    prevalences = {name: Goal(factor.v, factor.status) for name, factor in population.risk_factors.items()}
+    return PeopleTarget(margins=margins, pairs=pairs, prevalences=prevalences)
 
 
-def _stated_pairs(population: Population, margins: Mapping[str, Shares]) -> dict[tuple[str, str], Pair]:
-    """Two-way tables, and shares of one of two levels given another variable times that variable's margin."""
-    order = list(margins)
-    pairs: dict[tuple[str, str], Pair] = {}
-    for conditional in population.conditional_shares.values():
-        variable, given = conditional.variable, conditional.given
-        levels = list(margins[variable].values)
-        if len(levels) != 2 or variable not in margins or given not in margins:
-            continue
-        share = np.array([conditional.values[level] for level in margins[given].values])
-        weight = np.array(list(margins[given].values.values()))
-        columns = [share if level == conditional.level else 1 - share for level in levels]
-        _put(pairs, order, (variable, given), Pair(np.array(columns) * weight, computed([conditional.status])))
+def _pair_mark(population: Population, names: tuple[str, str]) -> str:
     for table in population.two_way.values():
-        first, second = table.variables
-        cells = [
-            [table.values.get(row, {}).get(column, 0.0) for column in margins[second].values]
-            for row in margins[first].values
-        ]
-        _put(pairs, order, (first, second), Pair(np.array(cells), table.status))
-    return pairs
-
-
-def _put(pairs: dict[tuple[str, str], Pair], order: Sequence[str], names: tuple[str, str], pair: Pair) -> None:
-    """Store a pair with its variables in the order of the margins."""
-    if order.index(names[0]) < order.index(names[1]):
-        pairs[names] = pair
-    else:
-        pairs[names[1], names[0]] = Pair(pair.shares.T, pair.mark)
-
-
-def pairs_of_personas(
-    personas: Sequence[Mapping[str, object]], margins: Mapping[str, Sequence[str]]
-) -> dict[tuple[str, str], Pair]:
-    """Joint shares of every pair of variables among the drawn personas, which stand for the raked joint.
-
-    They were drawn from it by quota; with few personas a cell is off by up to about 1 / n.
-
-    Args:
-        personas: Rows of the personas table.
-        margins: Variable to levels, in the order of the shares.
-    """
-    pairs: dict[tuple[str, str], Pair] = {}
-    for first, second in combinations(margins, 2):
-        cells = np.zeros((len(margins[first]), len(margins[second])))
-        rows = {level: place for place, level in enumerate(margins[first])}
-        columns = {level: place for place, level in enumerate(margins[second])}
-        for persona in personas:
-            row, column = rows.get(str(persona.get(first))), columns.get(str(persona.get(second)))
-            if row is not None and column is not None:
-                cells[row, column] += 1
-        if cells.sum():
-            pairs[first, second] = Pair(cells / cells.sum(), DERIVED)
-    return pairs
+        if set(table.variables) == set(names):
+            return table.status
+    for shares in population.conditional_shares.values():
+        if {shares.variable, shares.given} == set(names):
+            return shares.status
+    seed = population.joint_seed
+    return DERIVED if seed is not None and set(names) <= set(seed.variables) else MARKS[-1]
 
 
 # -- course ------------------------------------------------------------------------------------------------------------
