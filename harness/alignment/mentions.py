@@ -54,12 +54,13 @@ def read_lexicon(trajectory: Trajectory, terms: Sequence[Term]) -> Lexicon:
     stages = trajectory.stage_ids
     reported = [reported_probability(trajectory, stage) for stage in stages]
     shares = [trajectory.domain_share[stage].values for stage in stages]
+    fitted = trajectory.term_frequency.values if trajectory.term_frequency is not None else {}
     return Lexicon(
         entries=tuple(terms),
         domains=domains,
         terms=np.array([term.term for term in terms], dtype=object),
         term_domain=np.array([domains.index(term.domain) for term in terms], dtype=np.int64),
-        log_frequency=np.log([term.frequency for term in terms]),
+        log_frequency=np.log([fitted.get(term.term, term.frequency) for term in terms]),
         domain_share=np.array([[share.get(domain, 0.0) for domain in domains] for share in shares]),
         reported=np.array([[one.get(domain, 0.0) for domain in domains] for one in reported]),
         absent=np.array([trajectory.absent_share[one].v if one in trajectory.absent_share else 0.0 for one in stages]),

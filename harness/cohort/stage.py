@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cohort.gold import Import, import_gold
+from harness.cohort.notes.unit import trajectory_units
 from harness.cohort.split import split_patients
 from harness.cohort.statistics import gold_statistics, population_rows
 from harness.cohort.structured.unit import population_units
@@ -30,7 +31,7 @@ SEED_PATH = (STAGE, "split")
 
 def units(run: Run) -> list[Unit]:
     """Gold first, because it says who is held out; then what the recipe's own patients say, where it names some."""
-    return [_gold_unit(run), *population_units(run)]
+    return [_gold_unit(run), *population_units(run), *trajectory_units(run)]
 
 
 def _gold_unit(run: Run) -> Unit:

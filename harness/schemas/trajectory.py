@@ -86,6 +86,9 @@ class Trajectory(Settings):
     domain_share: dict[str, MarkedTable]
     """Stage to lexicon domain to share."""
     domain_to_label: DomainLabels
+    term_frequency: MarkedTable | None = None
+    """Lexicon term to its relative frequency inside its domain; terms that are not listed keep the lexicon's own, which
+    should then be on the same scale. null: the lexicon's."""
     reported_by_others: ReportedByOthers | None = None
     absent_share: dict[str, Number] = Field(default_factory=dict)
     """Stage to share of mentions that the note denies; they get the task's negative label. A missing stage has none."""
@@ -205,6 +208,13 @@ def _domain_faults(trajectory: Trajectory, task: Task) -> list[str]:
     for stage, table in trajectory.domain_share.items():
         faults += unknown_names(f"domain_share.{stage}", table.values, known, "domain of the lexicon")
     faults += unknown_names("domain_to_label", trajectory.domain_to_label.values, known, "domain of the lexicon")
+    if trajectory.term_frequency is not None:
+        frequency = trajectory.term_frequency.values
+        faults += unknown_names(
+            "term_frequency", frequency, [term.term for term in task.lexicon], "term of the lexicon"
+        )
+        faults += [f"term_frequency.{name}: found {value:g}; must be above 0"
+                   for name, value in frequency.items() if value <= 0]  # fmt: skip
     faults += [f"domain_to_label: missing domain {name!r}" for name in known
                if name not in trajectory.domain_to_label.values]  # fmt: skip
     for domain, label in trajectory.domain_to_label.values.items():
