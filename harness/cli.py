@@ -96,6 +96,38 @@ def leaderboard(
     typer.echo(markdown)
 
 
+@app.command()
+def review(
+    recipe: RecipePath,
+    n_each: Annotated[int, typer.Option("--n", min=1, help="Sentences of training gold and of each arm.")] = 30,
+    out: Annotated[Path | None, typer.Option("--out", help="Where sheet and results go; review/ in the run.")] = None,
+    ratings: Annotated[
+        list[Path] | None, typer.Option("--read", metavar="CSV", help="Read ratings back; once for each rater.")
+    ] = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+) -> None:
+    """Write a blinded sheet for clinicians, or read their ratings back.
+
+    The sheet mixes training gold and the sentences of all arms; where each came from stands in a key apart from it.
+    """
+    from harness.reviewing import stage as reviewing
+    from harness.store import Run
+
+    loaded = _load(recipe, overrides)
+    run = Run(recipe=loaded, folder=(run_dir or Path("runs") / loaded.name).resolve())
+    folder = (out or run.folder / "review").resolve()
+    if ratings:
+        reviewing.read_back(run, folder, ratings)
+        typer.echo((folder / reviewing.RESULTS_MARKDOWN).read_text(encoding="utf-8"))
+        typer.echo(f"results: {_shown(folder / reviewing.RESULTS_JSON)}")
+        return
+    items = reviewing.write_sheet(run, folder, n_each)
+    typer.echo(f"{len(items)} sentences: {_shown(folder / reviewing.RATERS_FOLDER)} (give raters this folder, no more)")
+    typer.echo(f"key: {_shown(folder / reviewing.KEY)} (keep it from raters; ratings cannot be read without it)")
+    typer.echo("warning: the sheet holds note text of training gold; keep it where such text may be kept", err=True)
+
+
 def _stage_command(name: str, stage: str, text: str) -> None:
     def command(
         recipe: RecipePath,
