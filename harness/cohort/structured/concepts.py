@@ -4,6 +4,9 @@ A CSV with the columns set, vocabulary, code, concept_id, name. The set is `dise
 level written `variable=level` (e.g. `sex=female`). Vocabularies have their OMOP names (SNOMED, ICD10CM, LOINC, Gender,
 Race, Ethnicity), CDCREC for the race and ethnicity codes of US Core, and AdministrativeGender for FHIR's.
 
+Sex, race and ethnicity have their usual codes in `demographics.csv` beside this file; they hold for levels that the
+task has (female, nh_white, ...), of variables that the concept sets do not speak of.
+
 Of several levels of one variable that a person's codes match, the one listed first wins: list `hispanic` above the
 races where ethnicity comes first.
 """
@@ -11,7 +14,7 @@ races where ethnicity comes first.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from harness.errors import ConfigError, collect_faults, nearest
 from harness.schemas.population_checks import AGE_VARIABLE
 
 DISEASE = "disease"
+DEMOGRAPHICS = Path(__file__).with_name("demographics.csv")
 COLUMNS = ("set", "vocabulary", "code", "concept_id", "name")
 LEVEL_MARK = "="
 PREFIX_VOCABULARIES = frozenset({"ICD10CM", "ICD10"})  # a code stands for every code below it: G30 for G30.0 to G30.9
@@ -55,14 +59,34 @@ class ConceptSets:
 
 
 def read_concept_sets(path: Path, wanted: Wanted) -> ConceptSets:
-    """Read the CSV and check its sets against the task.
+    """Read the CSV, check its sets against the task, and add the usual codes of demographics.
 
     Raises:
         ConfigError: No such file, missing columns; or every row with an unknown set, without a code, or with a
             concept_id that is no number; no codes for the disease or for sex.
     """
-    concepts: list[Concept] = []
+    given = _read(path, wanted)
+    spoken_of = {concept.set.partition(LEVEL_MARK)[0] for concept in given}
     known = _known_sets(wanted)
+    usual = [
+        concept
+        for concept in _read(DEMOGRAPHICS, None)
+        if concept.set in known and concept.set.partition(LEVEL_MARK)[0] not in spoken_of
+    ]
+    concepts = (*given, *usual)
+    found = {concept.set.partition(LEVEL_MARK)[0] for concept in concepts}
+    with collect_faults(ConfigError, str(path)) as faults:
+        faults.extend(
+            f"no row for {name!r}; needed: the set {DISEASE}, and levels such as sex{LEVEL_MARK}female"
+            for name in (DISEASE, *(name for name in REQUIRED_VARIABLES if name != AGE_VARIABLE))
+            if name not in found
+        )
+    return ConceptSets(concepts)
+
+
+def _read(path: Path, wanted: Wanted | None) -> list[Concept]:
+    """Rows of a CSV, checked against the task where there is one to check against."""
+    concepts: list[Concept] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -77,17 +101,11 @@ def read_concept_sets(path: Path, wanted: Wanted) -> ConceptSets:
     with collect_faults(ConfigError, str(path)) as faults:
         for number, row in enumerate(reader, start=2):
             cells = {name: (row[name] or "").strip() for name in COLUMNS}
-            faults.extend(f"row {number}: {message}" for message in _row_faults(cells, known, wanted))
+            if wanted is not None:
+                faults.extend(f"row {number}: {message}" for message in _row_faults(cells, wanted))
             concept_id = int(cells["concept_id"]) if cells["concept_id"].isdecimal() else None
             concepts.append(Concept(cells["set"], cells["vocabulary"], cells["code"], concept_id, cells["name"]))
-        given = {concept.set.partition(LEVEL_MARK)[0] for concept in concepts}
-        needed = (DISEASE, *(name for name in REQUIRED_VARIABLES if name != AGE_VARIABLE))
-        faults.extend(
-            f"no row for {name!r}; needed: {DISEASE}, and levels of {', '.join(needed[1:])}"
-            for name in needed
-            if name not in given
-        )
-    return ConceptSets(tuple(concepts))
+    return concepts
 
 
 def _known_sets(wanted: Wanted) -> list[str]:
@@ -95,8 +113,9 @@ def _known_sets(wanted: Wanted) -> list[str]:
     return [DISEASE, *(wanted.factors or ()), *levels]
 
 
-def _row_faults(cells: Mapping[str, str], known: Iterable[str], wanted: Wanted) -> list[str]:
+def _row_faults(cells: Mapping[str, str], wanted: Wanted) -> list[str]:
     faults = []
+    known = _known_sets(wanted)
     name = cells["set"]
     free = wanted.factors is None and name and LEVEL_MARK not in name  # a task without a population names no factors
     if name not in known and not free:
@@ -121,7 +140,7 @@ class CodeIndex:
         found = self.exact.get((vocabulary, code), ())
         if vocabulary not in PREFIX_VOCABULARIES:
             return found
-        below = (self.prefixes.get((vocabulary, code[:length]), ()) for length in range(3, len(code)))
+        below = (self.prefixes.get((vocabulary, code[:length]), ()) for length in range(1, len(code)))
         return tuple(dict.fromkeys([*found, *(name for names in below for name in names)]))
 
 

@@ -10,6 +10,7 @@ Source: HL7 FHIR R4 (http://hl7.org/fhir/R4), Bulk Data Access IG, US Core (race
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -35,6 +36,7 @@ OMB_CATEGORY = "ombCategory"
 SEVERAL = "multiple"  # our code for a person with several race categories
 NOT_A_FINDING = frozenset({"refuted", "entered-in-error"})
 SUFFIXES = (".ndjson", ".jsonl")
+MIDDLE = (7, 15)  # month of a year, day of a month
 RESOURCES = ("Patient", "Condition", "Observation")
 
 
@@ -213,12 +215,13 @@ def _person(
 
 def parse_date(text: str) -> date | None:
     """A FHIR date or dateTime, the middle of what it leaves open; None when it is neither."""
-    day = text.partition("T")[0]
+    match = re.fullmatch(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?(?:T.*)?", text)
+    if match is None:
+        return None
+    year, month, day = match.groups()
     try:
-        parts = [int(part) for part in day.split("-")]
-        year, month, of_month = (*parts, 7, 1)[:3] if len(parts) == 1 else (*parts, 15)[:3]
-        return date(year, month, of_month)
-    except (ValueError, TypeError):
+        return date(int(year), int(month or MIDDLE[0]), int(day or (MIDDLE[1] if month else 1)))
+    except ValueError:
         return None
 
 

@@ -34,7 +34,8 @@ class Wanted:
     Attributes:
         variables: Demographic variable to its levels, in the task's order.
         titles: Variable to the report's words for a level, in lower case, to the level.
-        factors: Risk factors of the task's population; None where the task has no population, and any name will do.
+        factors: Risk factors of the task's population, without those that are another word for a level; None where the
+            task has no population, and any name will do.
         exclusive: Groups of factors of which a person carries one at most.
         requires: (factor, what who carries it also carries).
     """
@@ -120,12 +121,18 @@ def wanted(task: Task, population: Population | None) -> Wanted:
             for name in names
             if name in subgroups
         },
-        factors=None if population is None else tuple(population.risk_factors),
+        factors=None if population is None else _countable(population),
         exclusive=() if population is None else population.risk_rules.exclusive,
         requires=()
         if population is None
         else tuple((need.factor, need.requires) for need in population.risk_rules.requires),
     )
+
+
+def _countable(population: Population) -> tuple[str, ...]:
+    """Factors with a count of their own; those that are another word for a demographic level follow the level."""
+    words = {rule.factor for rule in population.risk_rules.same_as}
+    return tuple(name for name in population.risk_factors if name not in words)
 
 
 def complete(people: People) -> tuple[People, dict[str, list[str]]]:
@@ -144,7 +151,9 @@ def complete(people: People) -> tuple[People, dict[str, list[str]]]:
     return people.where(~left), left_out
 
 
-def check(people: People, settings: Cohort, wanted: Wanted, where: str) -> None:
+def check(
+    people: People, settings: Cohort, wanted: Wanted, *, left_out: Mapping[str, Sequence[str]], where: str
+) -> None:
     """Refuse a cohort that is too small, that the task's rules exclude, or that lacks a level without saying so.
 
     A private release skips the last check: whether one person exists is what it must not tell.
@@ -154,8 +163,9 @@ def check(people: People, settings: Cohort, wanted: Wanted, where: str) -> None:
     """
     if not len(people):
         raise DataError(
-            f"{where}: no patients are left to count; found 0 with the disease, all variables known, and not held out; "
-            f"rejected.parquet of an earlier run, or `cohort.levels` and the concept sets, tell why"
+            f"{where}: no patients are left to count; left out: "
+            f"{', '.join(f'{len(ids)} for {reason}' for reason, ids in left_out.items()) or 'nobody'}; patients need the "
+            "disease and a known level of every variable, and must not be held out by gold's split"
         )
     with collect_faults(DataError, where) as faults:
         if len(people) < settings.min_cell:
@@ -168,10 +178,10 @@ def check(people: People, settings: Cohort, wanted: Wanted, where: str) -> None:
             absent = settings.absent.get(variable, ())
             empty = [level for level, found in zip(levels, n, strict=True) if not found and level not in absent]
             if empty and settings.privacy is None:
+                mapped = f"under cohort.levels.{variable}" if settings.kind == "table" else "in the concept sets"
                 faults.add(
-                    f"variable {variable!r}: no patients in {', '.join(empty)}; map their codes under "
-                    f"cohort.levels.{variable}, or say that there are none: cohort.absent: "
-                    f"{{{variable}: [{', '.join(empty)}]}}"
+                    f"variable {variable!r}: no patients in {', '.join(empty)}; map their codes {mapped}, or say that "
+                    f"there are none: cohort.absent: {{{variable}: [{', '.join(empty)}]}}"
                 )
             faults.extend(
                 f"variable {variable!r}: level {level!r} is listed under cohort.absent, but has patients"

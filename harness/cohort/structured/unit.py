@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.cohort.structured.concepts import read_concept_sets
+from harness.cohort.structured.concepts import DEMOGRAPHICS, read_concept_sets
 from harness.cohort.structured.counts import Counts as Tables
 from harness.cohort.structured.counts import count
 from harness.cohort.structured.document import About, population_content, render
@@ -49,7 +49,7 @@ def population_units(run: Run) -> list[Unit]:
     if settings is None:
         return []
     task_files = [run.task.path(run.task.file.population)]
-    task_files += [_concept_sets(run, settings)] if settings.kind != "table" else []
+    task_files += [_concept_sets(run, settings), DEMOGRAPHICS] if settings.kind != "table" else []
 
     def work(folder: Path) -> Counts:
         return _write(run, settings, folder)
@@ -104,10 +104,10 @@ def _write(run: Run, settings: Cohort, folder: Path) -> Counts:
     base = _own_population(run)
     asked = wanted(run.task, base)
     reading = _read(run, settings, asked, held_out_patients(run))
-    people, incomplete = complete(_without_same_as(reading.people, base))
-    check(people, settings, asked, where)
-    people = without_absent(people, settings.absent)
+    people, incomplete = complete(reading.people)
     left_out = {**reading.left_out, **incomplete}
+    check(people, settings, asked, left_out=left_out, where=where)
+    people = without_absent(people, settings.absent)
     tables, private = _released(run, settings, people)
     if tables.n < max(settings.min_cell, 1):
         raise DataError(f"{where}: fewer than cohort.min_cell = {settings.min_cell} people after noise; nothing can be "
@@ -148,14 +148,6 @@ def _read(run: Run, settings: Cohort, asked: Wanted, held_out: frozenset[str]) -
     sets = read_concept_sets(_concept_sets(run, settings), asked)
     read = read_omop if settings.kind == "omop" else read_fhir
     return read(settings.path, settings, asked, sets=sets, held_out=held_out)
-
-
-def _without_same_as(people: People, base: Population | None) -> People:
-    """Factors that are another word for a level of a variable that the cohort has are not counted a second time."""
-    rules = () if base is None else base.risk_rules.same_as
-    words = {rule.factor for rule in rules if rule.variable in people.levels}
-    factors = {name: column for name, column in people.factors.items() if name not in words}
-    return People(ids=people.ids, levels=people.levels, codes=people.codes, factors=factors)
 
 
 def _reference(base: Population | None) -> dict[str, dict[str, float]]:
@@ -211,7 +203,7 @@ def _about(
         title=f"{round(found.n)} patients of the recipe's cohort ({kind})",
         as_of=_year(run, settings, reading, base),
         min_cell=settings.min_cell,
-        privacy=None if private is None else private[0].queries,
+        privacy=None if private is None else dict(sorted(private[0].queries.items())),
         spent=0.0 if private is None else private[1].spent,
     )
 
