@@ -79,6 +79,42 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def plan(recipe: RecipePath, overrides: Overrides = None, run_dir: RunDir = None, verbose: Verbose = False) -> None:
+    """Tell requests, tokens, money and time of a recipe; send nothing.
+
+    The stages up to alignment are run, so that prompts are the very ones that would be sent.
+    """
+    logs.configure(verbose=verbose)
+    loaded = _load(recipe, overrides)
+    from harness.planning.generation import plan_generation
+    from harness.planning.text import plan_lines
+
+    for line in plan_lines(plan_generation(loaded, _run_folder(loaded, run_dir))):
+        typer.echo(line)
+
+
+@app.command()
+def prompts(
+    recipe: RecipePath,
+    out: Annotated[Path, typer.Option(help="Folder for one JSONL file per arm.")],
+    arms: Annotated[list[str] | None, typer.Option("--arm", help="Only this arm; may be given again.")] = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write the prompts of each arm, for any other system or people to answer.
+
+    A file with the answers in a column `text` comes back as an arm: {path: answers.jsonl}.
+    """
+    logs.configure(verbose=verbose)
+    loaded = _load(recipe, overrides)
+    from harness.planning.prompts import write_prompts
+
+    for path, n_prompts in write_prompts(loaded, _run_folder(loaded, run_dir), out, arms or []).items():
+        typer.echo(f"{_shown(path.resolve())}: {n_prompts} prompts")
+
+
+@app.command()
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, e.g. runs/*.")],
     output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,
@@ -159,6 +195,10 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
     return load_recipe(path, overrides or [])
 
 
+def _run_folder(recipe: Recipe, run_dir: Path | None) -> Path:
+    return (run_dir or Path("runs") / recipe.name).resolve()
+
+
 def _run(
     path: Path,
     *,
@@ -173,7 +213,7 @@ def _run(
     recipe = _load(path, overrides)
     from harness.pipeline import run_recipe
 
-    folder = (run_dir or Path("runs") / recipe.name).resolve()
+    folder = _run_folder(recipe, run_dir)
     results = list(run_recipe(recipe, folder, until=until, only=only, force=force))
     _print_summary(results, folder)
 

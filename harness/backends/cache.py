@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import astuple, fields
 from pathlib import Path
 from types import TracebackType
@@ -104,6 +105,17 @@ def ask(
             for answered in backend.generate([members[place] for place in asked], sample, meter):
                 committing.add([(keys[asked[one]], reply) for one, reply in answered])
                 yield [(group[asked[one]], reply) for one, reply in answered]
+
+
+def count_replies(path: Path) -> int:
+    """Replies that a cache holds; 0 where there is none or it cannot be read."""
+    if not path.is_file():
+        return 0
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return 0
 
 
 class _Committing:

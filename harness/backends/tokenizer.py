@@ -38,6 +38,30 @@ def count_tokens(base_model: str, revision: str | None, texts: Sequence[str]) ->
     return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
 
+def count_prompt_tokens(model: str, revision: str | None, prompts: Sequence[str], *, chat: bool) -> list[int]:
+    """Tokens of each prompt as a model is given it: with special tokens, or in the chat template as one user turn.
+
+    Args:
+        model: `embedded:smollm2-135m`, a local folder, or a hub id; only its tokenizer is loaded.
+        revision: Commit of the hub repository.
+        prompts: Shape (n_prompts,).
+        chat: Whether the prompt is wrapped; a tokenizer without a chat template counts it bare.
+
+    Raises:
+        BackendError: The tokenizer cannot be loaded.
+    """
+    if not prompts:
+        return []
+    tokenizer = load_tokenizer(model, revision=revision)
+    if not chat or not tokenizer.chat_template:
+        return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+    texts = [
+        tokenizer.apply_chat_template([{"role": "user", "content": one}], tokenize=False, add_generation_prompt=True)
+        for one in prompts
+    ]
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+
 def encode_pairs(tokenizer: Any, prompts: Sequence[str], completions: Sequence[str]) -> list[EncodedPair]:
     """Tokens of prompt + completion + end token, with the place where the completion starts, shape (n_pairs,).
 

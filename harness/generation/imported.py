@@ -1,14 +1,16 @@
 """An arm that is a file: somebody else's synthetic sentences, from any generator, valued like our own.
 
 Sentences are taken whole; an empty text or one that repeats an earlier one is dropped with a reason, everything else
-that does not fit is a fault of the file.
+that does not fit is a fault of the file. Columns that `harness prompts` writes beside its prompts come back with the
+answers: what a sentence was asked to say is kept like that of our own.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import DataError, Faults, nearest
@@ -18,7 +20,9 @@ from harness.schemas.task import Task
 from harness.words import words
 
 REQUIRED = ("text", "label")
-OPTIONAL = ("text_id", "persona_id")
+OPTIONAL = ("text_id", "persona_id", "visit_index", "prompt", "prompt_sha256", "template", "style")
+PLANNED = ("term", "domain", "polarity", "course")  # of the one mention that a sentence was asked for
+ALLOWED = {"polarity": ("present", "absent"), "course": ("new", "stable", "worse")}
 MISSING = frozenset({"", "unknown", "na", "n/a", "nan", "none", "null"})
 MAX_SHOWN = 32  # a longer value might be text in the wrong column: only its length is told
 MODEL = "model_id"
@@ -26,10 +30,11 @@ MODEL = "model_id"
 
 @dataclass(frozen=True)
 class Imported:
-    """Rows of the synthetic table, and those dropped."""
+    """Rows of the synthetic table, those dropped, and rows of the table of what was planned."""
 
     rows: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
+    planned: list[dict[str, Any]] = field(default_factory=list)
 
 
 def import_sentences(records: Records, columns: Mapping[str, str], task: Task, *, arm: str, where: str) -> Imported:
@@ -61,6 +66,7 @@ def import_sentences(records: Records, columns: Mapping[str, str], task: Task, *
         if reason is None:
             seen.add(normal)
             found.rows.append(row)
+            found.planned.append({"text_id": row["text_id"], **_planned(record, ours, row, by_value)})
         else:
             found.rejected.append({"row_id": row["text_id"], "reason": reason, "detail": f"row {record.row}"})
     by_value.into(faults)
@@ -93,7 +99,7 @@ class _FaultsByValue:
 
 def _map_columns(records: Records, columns: Mapping[str, str], task: Task, arm: str, faults: Faults) -> dict[str, str]:
     """Our columns to the file's, for those that it has."""
-    known = list(dict.fromkeys([*REQUIRED, *OPTIONAL, *SUBGROUP_COLUMNS, *task.file.subgroups, MODEL]))
+    known = list(dict.fromkeys([*REQUIRED, *OPTIONAL, *PLANNED, *SUBGROUP_COLUMNS, *task.file.subgroups, MODEL]))
     for name in columns:
         if name not in known:
             faults.add(f"arms.{arm}.columns: unknown column {name!r}{nearest(name, known)}; known: {', '.join(known)}")
@@ -133,10 +139,52 @@ def _read_row(record: Record, ours: Mapping[str, str], task: Task, faults: _Faul
         "text": " ".join(text.split()) if isinstance(text, str) else "",
         "n_attempts": 1,
     }
+    kept = {"planned_term": "term", "style": "style", "template": "template", "prompt_sha256": "prompt_sha256"}
+    row.update({column: _word(cell(name)) for column, name in kept.items() if name in ours})
+    if "visit_index" in ours:
+        row["visit_index"] = _whole(record, ours["visit_index"], faults)
+    if "prompt" in ours:
+        row["prompt_sha256"] = _prompt_hash(record, ours, row.get("prompt_sha256"), faults)
     for variable in dict.fromkeys([*SUBGROUP_COLUMNS, *task.file.subgroups]):
         if variable in ours:
             row[variable] = _level(record, variable, ours[variable], task, faults)
     return row
+
+
+def _planned(record: Record, ours: Mapping[str, str], row: Mapping[str, Any], faults: _FaultsByValue) -> dict[str, Any]:
+    """What the sentence was asked to say, as far as the file knows."""
+    found = {name: _word(record.cells.get(ours[name])) if name in ours else None for name in PLANNED}
+    for name, allowed in ALLOWED.items():
+        if found[name] is not None and found[name] not in allowed:
+            hint = nearest(found[name] or "", allowed)
+            faults.add(
+                record, f"column {ours[name]!r}: found {_shown(found[name])}{hint}; allowed: {', '.join(allowed)}"
+            )
+    return {"mention_index": 0, "label": row["planned_label"], **found}
+
+
+def _whole(record: Record, theirs: str, faults: _FaultsByValue) -> int | None:
+    value = record.cells.get(theirs)
+    text = _word(value)
+    if text is None or text.lower() in MISSING:
+        return None
+    number = text.removesuffix(".0")  # a column with gaps comes as decimals from some tools
+    if not number.isdigit():
+        faults.add(record, f"column {theirs!r}: found {_shown(text)}; allowed: a whole number of 0 or more, or nothing")
+        return None
+    return int(number)
+
+
+def _prompt_hash(record: Record, ours: Mapping[str, str], given: str | None, faults: _FaultsByValue) -> str | None:
+    """Hash of the prompt that stands beside its answer; the prompt itself is not kept."""
+    prompt = record.cells.get(ours["prompt"])
+    if not isinstance(prompt, str) or not prompt.strip():
+        return given
+    found = hashlib.sha256(prompt.encode()).hexdigest()
+    if given is not None and given != found:
+        faults.add(record, f"column {ours['prompt_sha256']!r}: is not the SHA-256 of column {ours['prompt']!r}; "
+                           "one of the two was changed, remove it or restore it")  # fmt: skip
+    return found
 
 
 def _level(record: Record, variable: str, theirs: str, task: Task, faults: _FaultsByValue) -> str | None:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from harness.generation.rounds import Asking, Candidate, Outcome, ask_in_rounds,
 from harness.prompts.notes import NoteSlot
 from harness.prompts.render import template_source
 from harness.prompts.sight import Slot
+from harness.prompts.traits import persona_wording
 from harness.records import parse_records
 from harness.schemas.arms import Arm
 from harness.schemas.manifest import Counts
@@ -108,6 +110,7 @@ def _task_settings(run: Run, arm: Arm) -> dict[str, Any]:
     }
     if arm.path is None:
         settings["disease"] = task.file.disease
+        settings["wording"] = asdict(persona_wording(task)) if "persona" in (arm.sees or ()) else None
         settings["template"] = template_source(task, template_name(task, arm))
         settings["n_shots"] = task.file.prompts.n_shots if arm.prompt == "few_shot" and arm.unit == "sentence" else 0
     return settings
@@ -119,10 +122,8 @@ def _task_settings(run: Run, arm: Arm) -> dict[str, Any]:
 def _import(run: Run, name: str, path: Path, folder: Path) -> Counts:
     records = parse_records(path.read_bytes(), path.suffix, str(path))
     found = import_sentences(records, run.recipe.arms[name].columns, run.task, arm=name, where=str(path))
-    planned = [{**dict.fromkeys(PLANNED.columns), "text_id": row["text_id"], "mention_index": 0,
-                "label": row["planned_label"], "term": row.get("planned_term")} for row in found.rows]  # fmt: skip
     write_table(folder / "synthetic.parquet", found.rows, SYNTHETIC)
-    write_table(folder / "planned.parquet", planned, PLANNED)
+    write_table(folder / "planned.parquet", found.planned, PLANNED)
     write_table(folder / "rejected.parquet", found.rejected, REJECTED)
     notes = {"reasons": dict(sorted(Counter(row["reason"] for row in found.rejected).items()))}
     return Counts(rows_in=len(records.rows), rows_out=len(found.rows), rejected=len(found.rejected), notes=notes)

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,37 @@ def test_missing_and_unknown_columns_are_named() -> None:
 def test_a_file_without_any_text_is_an_error() -> None:
     with pytest.raises(DataError, match="no row holds a text"):
         run([{"text": "", "label": "mood"}])
+
+
+def test_what_a_sentence_was_asked_to_say_is_kept() -> None:
+    row = {"text": "Gets lost.", "label": "memory", "term": "gets lost", "domain": "memory", "polarity": "present",
+           "course": "new", "style": "terse", "visit_index": "3", "prompt": "Write.", "note_type": "clinic"}  # fmt: skip
+    found = run([row])
+    assert found.planned == [
+        {"text_id": "000002", "mention_index": 0, "label": "memory", "term": "gets lost", "domain": "memory",
+         "polarity": "present", "course": "new"}
+    ]  # fmt: skip
+    kept = found.rows[0]
+    assert (kept["planned_term"], kept["style"], kept["visit_index"]) == ("gets lost", "terse", 3)
+    assert kept["prompt_sha256"] == hashlib.sha256(b"Write.").hexdigest()
+    assert "prompt" not in kept
+
+
+def test_faults_of_what_was_planned_name_row_and_allowed_values() -> None:
+    rows = [
+        {"text": "A b c.", "label": "mood", "polarity": "presnt", "course": "new", "visit_index": "3.0", "prompt": "p",
+         "prompt_sha256": hashlib.sha256(b"p").hexdigest()},
+        {"text": "D e f.", "label": "mood", "polarity": None, "course": "bad", "visit_index": "third", "prompt": "q",
+         "prompt_sha256": hashlib.sha256(b"p").hexdigest()},
+    ]  # fmt: skip
+    with pytest.raises(DataError) as caught:
+        run(rows)
+    message = str(caught.value)
+    for part in (
+        "4 faults",
+        "row 2, column 'polarity': found 'presnt'; did you mean 'present'?; allowed: present, absent",
+        "row 3, column 'course': found 'bad'; allowed: new, stable, worse",
+        "row 3, column 'visit_index': found 'third'; allowed: a whole number",
+        "row 3, column 'prompt_sha256': is not the SHA-256 of column 'prompt'",
+    ):
+        assert part in message
