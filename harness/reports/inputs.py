@@ -83,6 +83,10 @@ class Inputs:
     input_sha256: Mapping[str, str]
     test_set_sha256: str
     git_commit: str | None = None
+    agreement: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Of arms whose sentences an annotator or people labelled."""
+    fidelity: Sequence[Row] = ()
+    """Empty for a recipe without arms."""
     _metric_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)
     _contrast_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)
 

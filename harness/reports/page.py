@@ -10,12 +10,15 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.reports import leaderboard, sections, wording
+from harness.reports.agreement import agreement_section
+from harness.reports.fidelity import fidelity_section
 from harness.reports.inputs import Inputs
 from harness.reports.leaderboard import LeaderboardRow
 from harness.reports.verdict import SIGNIFICANCE, verdict
 from harness.schemas.recipe import Recipe
 
 TEMPLATES = Path(__file__).parent / "templates"
+FILE_KEYS = ("path", "concept_sets", "diagnoses", "prices")  # of a recipe
 
 
 def report_page(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
@@ -86,7 +89,9 @@ def context(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             if found and learner != "majority"
         ],
         "loss": sections.loss_section(inputs),
+        "fidelity": fidelity_section(inputs),
         "arms": sections.arm_section(inputs),
+        "agreement": agreement_section(inputs),
         "data": sections.data_section(inputs),
         "composition": inputs.composition,
         "updates": {mix: leaderboard.n_updates(inputs, mix) for mix in inputs.mixes},
@@ -118,8 +123,15 @@ def recipe_yaml(recipe: Recipe) -> str:
     content = recipe.file.model_dump(mode="json")
     content["name"] = recipe.name
     content["training"]["base_model"] = wording.base_model_name(recipe)
-    for holder in (content["gold"], *content["arms"].values()):
-        if holder["path"] is not None:
-            holder["path"] = PurePath(holder["path"]).name
+    _drop_folders(content)
     content["mixes"] = [mix.model_dump(mode="json", exclude_none=True) for mix in recipe.mixes]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _drop_folders(content: dict[str, Any]) -> None:
+    """Files by their names alone: where they lie is nobody's business but the user's."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            _drop_folders(value)
+        elif key in FILE_KEYS and isinstance(value, str):
+            content[key] = PurePath(value).name

@@ -25,9 +25,11 @@ from harness.reports.tracking import tracking_mode
 from harness.schemas.manifest import Counts, Manifest
 from harness.schemas.mix import GOLD_ORIGIN
 from harness.schemas.tables import (
+    AGREEMENT,
     AUDIT,
     CONFUSION,
     CONTRASTS,
+    FIDELITY,
     GOLD,
     GOLD_STATISTICS,
     METRICS,
@@ -51,7 +53,7 @@ from harness.store import (
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = ("leaderboard.csv", "leaderboard.md", "ablation.md", "report.html")
+OUTPUTS = ("leaderboard.csv", "leaderboard.md", "ablation.md", "fidelity.csv", "fidelity.md", "report.html")
 WANDB_FOLDER = "wandb"
 SAMPLES_PER_ARM = 6
 UNFILLED = "unfilled"  # generation's reason for a sentence it gave up
@@ -68,6 +70,7 @@ def units(run: Run) -> list[Unit]:
         "training": recipe.file.training.model_dump(mode="json"),
         "scoring": recipe.file.scoring.model_dump(mode="json"),
         "evaluation": recipe.file.evaluation.model_dump(mode="json"),
+        "fidelity": recipe.file.fidelity.model_dump(mode="json"),
         "task": task.model_dump(mode="json", include={"id", "version", "title", "labels", "subgroups", "caution"}),
         "tracking": recipe.file.tracking.model_dump(mode="json"),
         "tracking_mode": tracking_mode(recipe),
@@ -96,7 +99,17 @@ def input_files(run: Run) -> list[Path]:
     found += [run.path("mixes", mix, f"{name}.parquet") for mix in mixes for name in ("train", "audit")]
     found += [run.path("training", mix, f"seed_{k}", "log.parquet") for mix in mixes for k in train_seeds(run)]
     found += [run.path("evaluation", f"{name}.parquet") for name in ("metrics", "contrasts", "confusion")]
-    return found + [path for path in rejected_files(run) if path.is_file()]
+    found += [fidelity_file(run)] if arms else []
+    return found + [path for path in (*rejected_files(run), *agreement_files(run).values()) if path.is_file()]
+
+
+def agreement_files(run: Run) -> dict[str, Path]:
+    """By arm; only where an annotator or people were asked is there one."""
+    return {arm: run.path("annotation", arm, "agreement.parquet") for arm in run.recipe.used_arms}
+
+
+def fidelity_file(run: Run) -> Path:
+    return run.path("evaluation", "fidelity", "fidelity.parquet")
 
 
 def rejected_files(run: Run) -> list[Path]:
@@ -113,13 +126,15 @@ def train_seeds(run: Run) -> range:
 
 def write_reports(run: Run, folder: Path) -> Counts:
     # Imported here: jinja2 and wandb are needed when reports are written, not when a recipe is checked.
-    from harness.reports import ablation, page, wandb_record
+    from harness.reports import ablation, fidelity, page, wandb_record
 
     inputs = read_inputs(run)
     rows = leaderboard.leaderboard_rows(inputs)
     write_text(folder / "leaderboard.csv", leaderboard.leaderboard_csv(rows))
     write_text(folder / "leaderboard.md", leaderboard.leaderboard_markdown(inputs, rows))
     write_text(folder / "ablation.md", ablation.ablation_markdown(inputs))
+    write_text(folder / "fidelity.csv", leaderboard.to_csv(fidelity.COLUMNS, fidelity.ordered(inputs.fidelity)))
+    write_text(folder / "fidelity.md", fidelity.fidelity_markdown(inputs))
     write_text(folder / "report.html", page.report_page(inputs, rows))
     record = wandb_record.write_record(inputs, folder)
     return Counts(
@@ -160,6 +175,8 @@ def read_inputs(run: Run) -> Inputs:
         manifests=manifests,
         input_sha256={str(path.relative_to(run.folder)): sha256_file(path) for path in input_files(run)},
         test_set_sha256=hash_test_set(zip(test["sentence_id"].to_pylist(), test["label"].to_pylist(), strict=True)),
+        fidelity=read_rows(fidelity_file(run), FIDELITY) if recipe.used_arms else (),
+        agreement={arm: read_rows(path, AGREEMENT) for arm, path in agreement_files(run).items() if path.is_file()},
         git_commit=next((manifest.git_commit for manifest in reversed(manifests) if manifest.git_commit), None),
     )
 
@@ -219,7 +236,7 @@ def _arm_counts(run: Run, arm: str) -> ArmCounts:
     of_generation.pop(UNFILLED, None)
     settings = run.recipe.arms[arm]
     return ArmCounts(
-        n_asked=settings.n_sentences if settings.sees else None,
+        n_asked=(settings.n_notes if settings.unit == "note" else settings.n_sentences) if settings.sees else None,
         n_attempts=n_accepted + of_generation.total() if settings.sees else None,
         n_accepted=n_accepted,
         n_labelled=len(labels),

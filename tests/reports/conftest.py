@@ -19,6 +19,7 @@ from harness.schemas.tables import (
     AUDIT,
     CONFUSION,
     CONTRASTS,
+    FIDELITY,
     GOLD,
     GOLD_STATISTICS,
     METRICS,
@@ -113,6 +114,9 @@ class FolderBuilder:
         write_table(self.run.path("evaluation", "metrics.parquet"), list(self.metrics()), METRICS)
         write_table(self.run.path("evaluation", "contrasts.parquet"), list(self.contrasts()), CONTRASTS)
         write_table(self.run.path("evaluation", "confusion.parquet"), list(self.confusion()), CONFUSION)
+        if self.run.recipe.used_arms:
+            path = self.run.path("evaluation", "fidelity", "fidelity.parquet")
+            write_table(path, list(self.fidelity()), FIDELITY)
         return self.run
 
     def cohort(self) -> None:
@@ -310,6 +314,64 @@ class FolderBuilder:
                             n = int(self.rng.integers(7, 11)) if true == predicted else int(self.rng.integers(0, 3))
                             yield {"mix": mix, "learner": learner, "train_seed": seed, "split": "test", "true_label": true,
                                    "predicted_label": predicted, "n": n}  # fmt: skip
+
+    def fidelity(self) -> Iterator[dict[str, Any]]:
+        """Of every part of the section something, with arms that show no persona and no stage."""
+        arms = self.run.recipe.arms
+        for arm in ("gold", "(plan)", *self.run.recipe.used_arms):
+            sees = ["persona", "trajectory"] if arm in ("gold", "(plan)") else arms[arm].sees or ()
+            for measure, variable, level, target, mark in fidelity_places():
+                if arm == "(plan)" and measure not in FIDELITY_OF_PLAN:
+                    continue
+                row = {
+                    "arm": arm,
+                    "measure": measure,
+                    "variable": variable,
+                    "level": level,
+                    "target": target,
+                    "mark": mark,
+                }
+                part = FIDELITY_NEEDS.get((measure, variable), FIDELITY_NEEDS.get((measure, None)))
+                if part is not None and part not in sees:
+                    yield {**row, "n": 0, "status": "undefined", "reason": f"the arm shows no {part}"}
+                    continue
+                value = min(1.0, max(0.0, (target or 0.0) + abs(float(self.rng.normal(scale=0.06)))))
+                yield {**row, "value": value, "n": 40, "status": "ok"}
+
+
+FIDELITY_OF_PLAN = ("margin_share", "margin_tv", "domain_share", "domain_tv", "onset_years", "onset_tau")
+FIDELITY_NEEDS = {
+    ("margin_tv", "sex"): "persona", ("margin_share", "sex"): "persona", ("margin_tv", "stage"): "trajectory",
+    ("margin_share", "stage"): "trajectory", ("prevalence", None): "persona", ("prevalence_error", None): "persona",
+    ("domain_share", None): "trajectory", ("domain_tv", None): "trajectory", ("onset_years", None): "trajectory",
+    ("onset_tau", None): "trajectory",
+}  # fmt: skip
+
+
+def fidelity_places() -> Iterator[tuple[str, str, str, float | None, str | None]]:
+    """Measure, variable, level, target and mark of the invented fidelity rows."""
+    for variable, levels in LEVELS.items():
+        yield "margin_tv", variable, "all", 0.0, "assumed"
+        for level, share in zip(levels, (0.6, 0.4), strict=True):
+            yield "margin_share", variable, level, share, "assumed" if variable == "stage" else "published"
+    yield "prevalence_error", "risk_factors", "mean", 0.0, "derived"
+    yield "prevalence", "risk_factors", "salt_tooth", 0.3, "derived"
+    for level in LEVELS["stage"]:
+        yield "domain_tv", level, "all", 0.0, "assumed"
+        for domain, share in (("hands", 0.7), ("feet", 0.3)):
+            yield "domain_share", level, domain, share, "assumed"
+    for domain, years in (("hands", 0.9), ("feet", 0.2)):
+        yield "onset_years", "onset", domain, years, "published"
+    yield "onset_tau", "onset", "domain", 1.0, "published"
+    for label in LABELS:
+        yield "label_share", "label", label, 0.25, "gold"
+    yield "label_tv", "label", "gold", 0.0, "gold"
+    for bin_start in range(20):
+        yield "nearest_gold_share", "train", f"{bin_start / 20:.2f}", 0.05, "gold"
+    for split in ("train", "test"):
+        yield "near_gold_share", split, "all", 0.0, None
+    for measure in ("two_sample_auc", "majority_macro_f1", "keyword_macro_f1", "text_macro_f1", "text_over_keywords"):
+        yield measure, "all", "all", 0.5 if measure == "two_sample_auc" else None, None
 
 
 @pytest.fixture

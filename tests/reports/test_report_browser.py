@@ -66,7 +66,7 @@ def test_the_page_opens_whole_quietly_and_asks_nobody(browser: Any, url: str) ->
     headings = [heading.text for heading in browser.find_elements("css selector", "h2")]
     assert headings == [
         "Verdict", "Leaderboard", "By class", "By patient subgroup", "Confusion matrices", "Training",
-        "Synthetic sentences", "Data and audit", "Time and memory", "How every number came about",
+        "Fidelity: what was aligned, and what was not", "Synthetic sentences", "Data and audit", "Time and memory", "How every number came about",
     ]  # fmt: skip
     assert "gold_dualalign is better" in browser.find_element("css selector", ".verdict").text
     assert "invented" in browser.find_element("id", "caution").text

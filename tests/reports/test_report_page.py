@@ -57,7 +57,7 @@ def test_the_page_is_well_formed_and_has_its_parts(html: str) -> None:
     reader = parse(html)
     ids = [attributes["id"] for _, attributes in reader.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    for part in ("caution", "verdict", "leaderboard", "by-class", "by-subgroup", "confusion", "loss", "sentences", "data",
+    for part in ("caution", "verdict", "leaderboard", "by-class", "by-subgroup", "confusion", "loss", "fidelity", "sentences", "data",
                  "cost", "provenance"):  # fmt: skip
         assert part in ids
     linked = {attributes["href"] for tag, attributes in reader.elements if tag == "a"}

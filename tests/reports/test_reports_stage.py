@@ -23,7 +23,14 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_unit_is_known_before_its_inputs_are(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = Run(recipe=make_run().recipe, folder=tmp_path / "nothing")
     unit = unit_of(run)
-    assert unit.outputs == ("leaderboard.csv", "leaderboard.md", "ablation.md", "report.html")
+    assert unit.outputs == (
+        "leaderboard.csv",
+        "leaderboard.md",
+        "ablation.md",
+        "fidelity.csv",
+        "fidelity.md",
+        "report.html",
+    )
     with pytest.raises(DataError, match=r"gold\.parquet: missing; run the stage that writes it first"):
         hash_inputs(run, unit.inputs)
 
