@@ -6,13 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.prompts.traits import UNINFORMATIVE, persona_traits, plain
 from harness.schemas.arms import Sight
 from harness.schemas.task import Label, Task
-
-MAX_RISK_FACTORS = 2  # a persona may carry a dozen; more than two crowd the rest out of a short prompt
-UNINFORMATIVE = ("other", "unknown", "")
-# Columns of the personas table that are no trait to tell: keys, and what another column says better.
-NO_TRAITS = ("persona_id", "cell_id", "age_band", "risk_factors")
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,11 @@ def visible(task: Task, slot: Slot, sees: Collection[Sight]) -> View:
     denied = planned and slot.polarity == "absent"
     return View(
         label=task.label(slot.label),
-        traits=() if persona is None else _traits(task, persona),
+        traits=() if persona is None else persona_traits(task, persona, slot.index),
         stage=task.words("stage", slot.stage) if planned else None,
-        note_type=_plain(slot.note_type) if planned and slot.note_type not in UNINFORMATIVE else None,
+        note_type=plain(slot.note_type)
+        if planned and slot.note_type is not None and slot.note_type not in UNINFORMATIVE
+        else None,
         term=slot.term if planned else None,
         denied=denied,
         course=slot.course if planned and not denied else None,
@@ -92,27 +90,3 @@ def visible(task: Task, slot: Slot, sees: Collection[Sight]) -> View:
         age_years=None if persona is None else persona.get("age_years"),
         sex=None if persona is None else persona.get("sex"),
     )
-
-
-def _traits(task: Task, persona: Mapping[str, Any]) -> tuple[str, ...]:
-    told = dict(persona)
-    age, sex = told.pop("age_years", None), told.pop("sex", None)
-    words = [
-        " ".join(part for part in (f"{age}-year-old" if age is not None else "", _level(task, "sex", sex)) if part)
-    ]
-    for variable, level in sorted(told.items(), key=lambda item: (item[0] not in task.file.subgroups, item[0])):
-        if variable not in NO_TRAITS and level is not None and level not in UNINFORMATIVE:
-            words.append(("lives " if variable == "living_arrangement" else "") + _level(task, variable, level))
-    words += [_plain(factor) or "" for factor in list(told.get("risk_factors") or ())[:MAX_RISK_FACTORS]]
-    return tuple(word for word in words if word)
-
-
-def _level(task: Task, variable: str, level: object) -> str:
-    if level is None:
-        return ""
-    words = task.words(variable, str(level)) or ""
-    return words if words != level else _plain(words) or ""
-
-
-def _plain(level: str | None) -> str | None:
-    return None if level is None else level.replace("_", " ")

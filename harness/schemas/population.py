@@ -159,6 +159,8 @@ class Population(Settings):
     risk_factor_bounds: Bounds | None = None
     """Base times ratios is clipped to these before it is scaled to the base."""
     risk_rules: RiskRules = RiskRules()
+    prompt: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Variable to level to the words that a prompt shows, for variables that are no subgroup of the task."""
     acceptance: dict[str, Number] = Field(default_factory=dict)
     """Gaps between cohort and target that still pass."""
     evidence: dict[str, Any] = Field(default_factory=dict)
