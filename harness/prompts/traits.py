@@ -24,6 +24,8 @@ class Wording:
     levels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Variable to level to words."""
     risk_factors: Mapping[str, str] = field(default_factory=dict)
+    repeated: tuple[str, ...] = ()
+    """Factors that another trait tells already: `low_education` beside the education itself."""
 
 
 def persona_traits(task: Task, persona: Mapping[str, Any], index: int) -> tuple[str, ...]:
@@ -42,7 +44,8 @@ def persona_traits(task: Task, persona: Mapping[str, Any], index: int) -> tuple[
         if variable not in NO_TRAITS and level is not None and level not in UNINFORMATIVE:
             given = wording.levels.get(variable, {}).get(str(level))
             words.append(given or _level(task, variable, level))
-    factors = _in_turn(list(told.get("risk_factors") or ()), index)
+    carried = [factor for factor in told.get("risk_factors") or () if factor not in wording.repeated]
+    factors = _in_turn(carried, index)
     words += [wording.risk_factors.get(factor) or plain(factor) for factor in factors]
     return tuple(word for word in words if word)
 
@@ -78,4 +81,5 @@ def _read(path: Path) -> Wording:
     return Wording(
         levels=content.get("prompt") or {},
         risk_factors={name: words for name, words in named.items() if words},
+        repeated=tuple(rule["factor"] for rule in (content.get("risk_rules") or {}).get("same_as", ())),
     )

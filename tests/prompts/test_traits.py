@@ -41,6 +41,11 @@ def test_every_risk_factor_is_shown_equally_often_over_the_texts(task: Task) -> 
     assert shown == dict.fromkeys((name.replace("_", " ") for name in factors), 50 * MAX_RISK_FACTORS // 5)
 
 
+def test_a_factor_that_repeats_a_level_is_told_once(task: Task) -> None:
+    told = persona_traits(task, persona(living_arrangement="alone", risk_factors=["cancer", "lives_alone"]), 0)
+    assert told[-2:] == ("lives alone", "cancer")
+
+
 def test_a_task_without_a_population_says_ids_with_spaces(tmp_path: Path, task: Task) -> None:
     bare = task.model_copy(update={"file": task.file.model_copy(update={"population": None})})
     assert "high school" in persona_traits(bare, persona(), 0)
