@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,13 @@ from pydantic import ValidationError
 from harness.errors import ConfigError
 from harness.prompts.exemplars import Exemplar, load_exemplars
 from harness.prompts.render import render_generate, render_instruct
-from harness.prompts.sight import Slot
+from harness.prompts.sight import Slot, visible
 from harness.schemas.task import Label, LabelSet, Prompts, SubgroupVariable, Task, TaskFile
 
 ARMS = [("label", *more) for n in range(3) for more in itertools.combinations(("persona", "trajectory"), n)]
 Render = Callable[[Task, Collection[str], Slot], str]
 PERSONA_WORDS = ["sexword", "raceword", "schoolword", "homeword", "riskword", "987"]
-TRAJECTORY_WORDS = ["stageword", "noteword", "termword", "courseword"]
+TRAJECTORY_WORDS = ["stageword", "noteword", "termword"]
 NEVER = ["personakey", "cellword", "domainword", "4711"]
 
 
@@ -65,7 +66,7 @@ def few_shot(task: Task, sees: Collection[str], slot: Slot) -> str:
 # Every template that writes for an arm, and the words of a trajectory that it shows.
 TEMPLATES: dict[str, tuple[Render, list[str]]] = {
     "generate": (few_shot, TRAJECTORY_WORDS),
-    "instruct": (render_instruct, [*TRAJECTORY_WORDS, "styleword"]),  # type: ignore[dict-item]
+    "instruct": (render_instruct, [*TRAJECTORY_WORDS, "courseword", "styleword"]),  # type: ignore[dict-item]
 }
 
 
@@ -120,14 +121,18 @@ def test_a_denied_term_reads_as_denied() -> None:
     assert "Denied: tremor" in prompt
 
 
-def test_a_term_is_shown_with_its_course_and_a_denied_one_is_not() -> None:
-    def prompt(**keys: object) -> str:
-        slot = Slot(index=0, label="memory", term="tremor", **keys)  # type: ignore[arg-type]
-        return render_generate(toy_task(), ("label", "trajectory"), slot, [])
+def test_course_and_style_are_seen_with_the_trajectory_and_a_denied_term_has_no_course() -> None:
+    task, slot = toy_task(), full_slot()
+    for sees in ARMS:
+        view = visible(task, slot, sees)  # type: ignore[arg-type]
+        assert (view.course, view.style) == (("courseword", "styleword") if "trajectory" in sees else (None, None))
+    assert visible(task, replace(slot, polarity="absent"), ("label", "trajectory")).course is None
 
-    assert "Finding: tremor (worse)\nSentence:" in prompt(polarity="present", course="worse")
-    assert "Finding: tremor\nSentence:" in prompt(polarity="present")
-    assert "Denied: tremor\nSentence:" in prompt(polarity="absent", course="worse")
+
+def test_few_shot_prompts_show_no_course() -> None:
+    """A base model copies it, in parentheses, from a header that no example has."""
+    slot = full_slot()
+    assert "courseword" not in few_shot(toy_task(), ("label", "trajectory"), slot)
 
 
 def write_exemplars(folder: Path, *lines: str) -> Task:
