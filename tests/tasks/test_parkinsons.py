@@ -16,9 +16,15 @@ import yaml
 
 from harness.alignment.semantic import draw_mentions, draw_visits
 from harness.alignment.statistical import draw_personas, fit_personas
+from harness.cohort.structured.concepts import code_index, read_concept_sets
+from harness.cohort.structured.people import wanted
 from harness.mixes.audit import audit
 from harness.mixes.pools import Pool
+from harness.prompts.annotate import render_annotate
 from harness.prompts.exemplars import Exemplar, load_exemplars
+from harness.prompts.render import render_classify, render_generate, render_instruct
+from harness.prompts.sight import Slot
+from harness.schemas.arms import Sight
 from harness.schemas.marks import mark_faults, source_keys
 from harness.schemas.population import Population, load_population
 from harness.schemas.shipped import shipped
@@ -31,6 +37,9 @@ from harness.words import denies_term, holds_negation, holds_term
 FOLDER = shipped("tasks") / "parkinsons"
 HARD_KINDS = {"denied", "family_history", "drug_side_effect", "resolved", "test_score", "other_sense"}
 N_PERSONAS = 200
+SIGHTS: tuple[tuple[Sight, ...], ...] = (
+    ("label",), ("label", "persona"), ("label", "trajectory"), ("label", "persona", "trajectory"),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +134,6 @@ def test_drawn_personas_match_every_margin_within_one_person(population: Populat
         carriers = sum(factor in row["risk_factors"] for row in rows)
         assert abs(carriers / N_PERSONAS - number.v) <= 1 / N_PERSONAS + 1e-9, factor
     for row in rows:
-        assert ("rural_residence" in row["risk_factors"]) == (row["residence"] == "rural_home")
         assert not {"current_smoking", "former_smoking"} <= set(row["risk_factors"])
 
 
@@ -273,13 +281,36 @@ def test_no_sentence_comes_from_a_template(gold: list[dict[str, Any]], exemplars
     assert max(len(a & b) / len(a | b) for a, b in combinations(sets, 2) if a & b) < 0.35
 
 
-def test_concept_sets_name_the_disease_and_known_risk_factors(population: Population) -> None:
+def test_no_prompt_speaks_of_the_first_disease_or_shows_an_id(
+    task: Task, population: Population, trajectory: Trajectory, exemplars: tuple[Exemplar, ...]
+) -> None:
+    personas = draw_personas(fit_personas(population), 20, generator(6, "prompts")).to_pylist()
+    terms = [term for term in task.lexicon if term.domain == "gait_balance"][: len(personas)]
+    shots = [one for one in exemplars if one.label == "gait_and_falls"][:3]
+    for index, (persona, term) in enumerate(zip(personas, terms, strict=False)):
+        slot = Slot(index=index, label="gait_and_falls", persona=persona, stage=trajectory.stage_ids[index % 4],
+                    note_type="movement_disorders_clinic", term=term.term, polarity="present", style="terse")  # fmt: skip
+        for sight in SIGHTS:
+            for prompt in (render_generate(task, sight, slot, shots), render_instruct(task, sight, slot)):
+                assert "Parkinson's disease" in prompt
+                assert "lzheimer" not in prompt
+                assert "dementia" not in prompt.lower()
+                assert not re.search(r"\w_\w", prompt), prompt
+                assert term.term in prompt or "trajectory" not in sight
+    for prompt in (render_annotate(task, "No falls."), render_classify(task, "No falls.")):
+        assert "lzheimer" not in prompt
+
+
+def test_concept_sets_name_the_disease_and_known_risk_factors(task: Task, population: Population) -> None:
     with (FOLDER / "concept_sets.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     sets = {row["set"] for row in rows}
     assert "disease" in sets
     assert sets - {"disease"} <= set(population.risk_factors)
     assert len({(row["set"], row["vocabulary"], row["code"]) for row in rows}) == len(rows)
+    index = code_index(read_concept_sets(FOLDER / "concept_sets.csv", wanted(task, population)))
+    assert index.sets("ICD10CM", "G20.B1") == ("disease",)
+    assert index.sets("SNOMED", "49049000") == ("disease",)
 
 
 def test_nothing_of_the_first_disease_is_left_in_what_a_model_or_reader_sees() -> None:
