@@ -152,10 +152,9 @@ def reconcile(
     weights = np.array(list(given.values()))
     shares = np.array([values[group] for group in given])
     mixture = float(weights @ shares)
-    if abs(mixture - margin) <= CONFLICT:
-        return dict(zip(given, shares.tolist(), strict=True))
     moved = shift_to(shares, weights, margin)
-    if abs(float(weights @ moved) - margin) > CONFLICT or float(np.abs(moved - shares).max()) > tolerance:
+    too_far = abs(float(weights @ moved) - margin) > CONFLICT or float(np.abs(moved - shares).max()) > tolerance
+    if abs(mixture - margin) > CONFLICT and too_far:
         raise ConfigError(
             f"targets contradict each other: {name} mixes to {mixture:.4f} of {level}, but {where} {margin:.4f}; "
             f"change one of them, or raise the tolerance of {name} (now {tolerance:g})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,11 @@ class Pair:
     second: NDArray[np.float64]
     wanted: float
 
+    @property
+    def is_monotone(self) -> bool:
+        """Whether more correlation always means more people in both: both intervals start where nobody lies below."""
+        return not (self.first[0].any() or self.second[0].any())
+
     def gap(self, correlation: float) -> float:
         """Share of all people who lie in both intervals, less the wanted one."""
         return float(self.mass @ rectangle(self.first, self.second, correlation)) - self.wanted
@@ -56,7 +62,7 @@ def bivariate_cdf(h: NDArray[np.float64], k: NDArray[np.float64], correlation: f
     """
     from scipy.special import ndtr
 
-    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+    nodes, weights = _quadrature()
     half = np.arcsin(correlation) / 2
     angle = half * (nodes + 1)  # (n_nodes,)
     h, k = np.clip(h, -EDGE, EDGE)[..., None], np.clip(k, -EDGE, EDGE)[..., None]
@@ -64,6 +70,12 @@ def bivariate_cdf(h: NDArray[np.float64], k: NDArray[np.float64], correlation: f
     integral = half * (np.exp(exponent) @ weights) / (2 * np.pi)
     probability: NDArray[np.float64] = ndtr(h[..., 0]) * ndtr(k[..., 0]) + integral
     return probability
+
+
+@cache
+def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+    return nodes, weights
 
 
 def rectangle(first: NDArray[np.float64], second: NDArray[np.float64], correlation: float) -> NDArray[np.float64]:
@@ -85,7 +97,15 @@ def calibrate(pairs: Sequence[Pair]) -> float:
     Several pairs (current and former smoking with the same disease) ask for one correlation: the sum of squared gaps is
     least there. A single pair is met exactly wherever any correlation up to MAX_CORRELATION meets it.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import brentq, minimize_scalar
+
+    if len(pairs) == 1 and pairs[0].is_monotone:
+        gap = pairs[0].gap
+        if gap(-MAX_CORRELATION) >= 0:
+            return -MAX_CORRELATION
+        if gap(MAX_CORRELATION) <= 0:
+            return MAX_CORRELATION
+        return float(brentq(gap, -MAX_CORRELATION, MAX_CORRELATION, xtol=1e-7))
 
     def loss(correlation: float) -> float:
         return sum(pair.gap(correlation) ** 2 for pair in pairs) * LOSS_SCALE

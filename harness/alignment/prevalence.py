@@ -147,15 +147,17 @@ def _targets(
 def _demographic_target(
     population: Population, association: RiskAssociation, factor: str, found: Mapping[str, NDArray[np.float64]]
 ) -> _Prevalences | None:
-    """An association with a factor that is a demographic level says how common this one is inside and outside it."""
-    same_as = {rule.factor for rule in population.risk_rules.same_as}
-    if factor not in association.factors:
-        return None
+    """An association with a factor that is a demographic level says how common this one is inside and outside it.
+
+    Conditional prevalences by the variable of that level say it already, and more of it: they then stand alone.
+    """
     first, second = association.factors
     other = second if first == factor else first
-    if other not in same_as:
+    rule = next((rule for rule in population.risk_rules.same_as if rule.factor == other), None)
+    if factor not in association.factors or rule is None:
         return None
-    rule = next(rule for rule in population.risk_rules.same_as if rule.factor == other)
+    if factor in population.risk_factor_prevalence.get(rule.variable, {}):
+        return None
     share, overall = population.shares(rule.variable)[rule.level], population.risk_factors[factor].v
     both = joint_prevalence(overall, share, association.odds_ratio)
     inside = both / share if share else 0.0

@@ -42,6 +42,24 @@ def test_calibration_finds_the_correlation_behind_a_share(correlation: float) ->
     assert calibrate([one_group(0.3, 0.2, wanted)]) == pytest.approx(correlation, abs=1e-4)
 
 
+def test_intervals_that_start_higher_are_calibrated_too() -> None:
+    first, second = np.array([[0.2], [0.6]]), np.array([[0.0], [0.2]])
+    wanted = float(rectangle(first, second, 0.3)[0])
+    pair = Pair(np.ones(1), first, second, wanted)
+    # A middle part of the variable may hold the same share at two correlations; either will do.
+    assert pair.gap(calibrate([pair])) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_two_shares_on_the_same_variables_are_met_together_or_in_the_middle() -> None:
+    low, high, other = np.array([[0.0], [0.1]]), np.array([[0.1], [0.5]]), np.array([[0.0], [0.2]])
+    shares = [float(rectangle(interval, other, 0.4)[0]) for interval in (low, high)]
+    pairs = [Pair(np.ones(1), interval, other, share) for interval, share in zip((low, high), shares, strict=True)]
+    assert calibrate(pairs) == pytest.approx(0.4, abs=1e-3)
+    # One asks for more than 0.4 gives, the other for less: neither is met, both nearly.
+    pulled = [Pair(np.ones(1), low, other, shares[0] + 0.01), Pair(np.ones(1), high, other, shares[1] - 0.01)]
+    assert all(0 < abs(pair.gap(calibrate(pulled))) < 0.015 for pair in pulled)
+
+
 def test_calibration_counts_what_unequal_groups_explain() -> None:
     """Two halves with prevalences (0.6, 0.6) and (0.2, 0.2): independence inside them gives 0.5 x (0.36 + 0.04)."""
     pair = Pair(np.array([0.5, 0.5]), np.array([[0, 0], [0.6, 0.2]]), np.array([[0, 0], [0.6, 0.2]]), 0.2)

@@ -12,6 +12,7 @@ from harness.alignment.risk import fit_risk_model
 from harness.alignment.statistical import draw_personas, fit_personas
 from harness.errors import ConfigError
 from harness.joint import Joint, raked_joint
+from harness.schemas.marks import MarkedTable
 from harness.schemas.population import (
     ConditionalPrevalence,
     Population,
@@ -113,6 +114,33 @@ def test_no_cell_breaks_a_rule(population: Population) -> None:
     assert (found["apoe_e4_homozygous"] <= found["apoe_e4_carrier"] + 1e-12).all()
     assert (found["current_smoking"] + found["former_smoking"] <= 1 + 1e-12).all()
     assert set(np.unique(found["lives_alone"])) == {0.0, 1.0}
+
+
+def test_factors_that_exclude_each_other_share_the_people_of_a_cell(population: Population) -> None:
+    """Both commoner among men: 0.4 x 1.4 / 1.0 and 0.5 x 1.4 / 1.0 would be more than all of them."""
+    men = MarkedTable(values={"female": 0.75, "male": 1.4}, **OWN)
+    target = made(population, {"x": 0.4, "y": 0.5}, risk_rules=RiskRules(exclusive=(("x", "y"),)),
+                  risk_factor_ratios={"sex": {"x": men, "y": men}})  # fmt: skip
+    joint = raked_joint(target)
+    found, mass = cell_prevalences(target, joint), joint.probability.ravel()
+    assert (found["x"] + found["y"] <= 1 + 1e-12).all()
+    assert [mass @ found["x"], mass @ found["y"]] == pytest.approx([0.4, 0.5])
+
+
+def test_prevalences_by_the_variable_of_a_level_stand_before_its_association(population: Population) -> None:
+    rules = RiskRules(same_as=(SameAsLevel(factor="lonely", variable="living_arrangement", level="alone"),))
+    by = {"alone": 0.3, "with_spouse_partner": 0.15, "other": 0.2115}  # 0.28 x 0.3 + 0.59 x 0.15 + 0.13 x 0.2115 = 0.2
+    # 0.28 x 0.3 = 0.084 carry both: odds ratio 0.084 x 0.604 / (0.196 x 0.116) = 2.2315, here rounded.
+    target = made(population, {"lonely": 0.28, "f": 0.2}, risk_rules=rules,
+                  risk_factor_associations=(odds("lonely", "f", 2.2),), risk_factor_prevalence={
+        "living_arrangement": {"f": ConditionalPrevalence(values=by, **OWN)}
+    })  # fmt: skip
+    joint = raked_joint(target)
+    model = fit_risk_model(target, joint)
+    inside = joint.labels()["living_arrangement"] == "alone"
+    mass = joint.probability.ravel()
+    assert mass[inside] @ model.prevalence["f"][inside] == pytest.approx(0.084, abs=1e-5)
+    assert 0 < abs(model.gaps[("lonely", "f")]) < 0.001
 
 
 def test_prevalences_that_the_rules_leave_no_room_for_are_named(population: Population) -> None:
