@@ -30,10 +30,11 @@ DIRECTIONS = {
     "target": "nearer to the target is better",
 }
 ALL = "all"
+STAGE = "stage"  # a margin of sentences, not of people: it stands in a row of its own
 # What the table at a glance shows: measure, variable, level; a level or variable of None averages over all there are.
 GLANCE: tuple[tuple[str, str | None, str | None], ...] = (
-    ("margin_tv", None, ALL), ("pair_tv", None, ALL), ("prevalence_error", "risk_factors", "mean"),
-    ("mentions_per_note", None, None), ("domain_tv", None, ALL), ("onset_tau", "onset", "domain"),
+    ("margin_tv", None, ALL), ("margin_tv", STAGE, ALL), ("pair_tv", None, ALL),
+    ("prevalence_error", "risk_factors", "mean"), ("mentions_per_note", None, None), ("domain_tv", None, ALL), ("onset_tau", "onset", "domain"),
     ("onset_tau", "onset", "term"), ("co_occurrence_tv", GOLD, ALL), ("co_occurrence_tv", PLAN, ALL),
     ("term_coverage", ALL, ALL), ("label_tv", "label", "gold"), ("label_tv", "label", "trajectory"),
     ("words_mean", ALL, ALL), ("words_sd", ALL, ALL), ("length_ks", ALL, ALL), ("distinct", "n-gram", "1"),
@@ -43,6 +44,7 @@ GLANCE: tuple[tuple[str, str | None, str | None], ...] = (
     ("keyword_macro_f1", ALL, ALL), ("text_macro_f1", ALL, ALL), ("text_over_keywords", ALL, ALL),
 )  # fmt: skip
 WHERE_WORDS = {
+    ("margin_tv", STAGE): "of the stage, over sentences",
     ("onset_tau", "domain"): "of domains",
     ("onset_tau", "term"): "of terms",
     ("co_occurrence_tv", GOLD): "against gold",
@@ -146,6 +148,8 @@ def glance(inputs: Inputs, series: Sequence[Series]) -> list[GlancePart]:
 
 
 def _fits(row: Row, variable: str | None, level: str | None) -> bool:
+    if variable is None and row["measure"] == "margin_tv" and row["variable"] == STAGE:
+        return False
     return (variable is None or row["variable"] == variable) and (level is None or row["level"] == level)
 
 

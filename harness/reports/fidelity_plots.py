@@ -71,7 +71,10 @@ def margin_plot(inputs: Inputs, series: Sequence[Series]) -> DotPlot | None:
     groups: list[Levels] = []
     for variable, rows in _by(_rows_of(inputs, "margin_share"), "variable").items():
         levels = _by(rows, "level")
-        named = [(wording.level_title(inputs.recipe, variable, level), found) for level, found in levels.items()]
+        known = inputs.recipe.task.file.subgroups.get(variable)
+        order = [level for level in known.levels if level in levels] if known else []
+        order += [level for level in levels if level not in order]
+        named = [(_plain(wording.level_title(inputs.recipe, variable, level)), levels[level]) for level in order]
         groups.append((_capital(wording.variable_title(inputs.recipe, variable)), named))
     return _plot("Who: shares of people (of sentences, for the stage)", "", groups, series)
 

@@ -103,13 +103,13 @@ def _keywords(rows: Sequence[Row]) -> str:
     gain = _one(rows, "text_over_keywords")
     if keyword is None or majority is None or gain is None:
         return ""
-    given = "in part" if keyword - majority > KEYWORD_GAIN else "hardly"
+    gives = "give its labels away in part" if keyword - majority > KEYWORD_GAIN else "hardly give its labels away"
     scores = (
         f"{wording.number(keyword, 2)} from keywords alone",
         f"{wording.number(majority, 2)} without any",
         f"{wording.number(keyword + gain, 2)} from the whole sentence",
     )
-    return f"keywords give its labels away {given} (macro-F1 {', '.join(scores)})"
+    return f"keywords {gives} (macro-F1 {', '.join(scores)})"
 
 
 def mark_counts(rows: Sequence[Row]) -> list[tuple[str, int]]:
