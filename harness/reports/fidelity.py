@@ -34,12 +34,12 @@ STAGE = "stage"  # a margin of sentences, not of people: it stands in a row of i
 # What the table at a glance shows: measure, variable, level; a level or variable of None averages over all there are.
 GLANCE: tuple[tuple[str, str | None, str | None], ...] = (
     ("margin_tv", None, ALL), ("margin_tv", STAGE, ALL), ("pair_tv", None, ALL),
-    ("prevalence_error", "risk_factors", "mean"), ("mentions_per_note", None, None), ("domain_tv", None, ALL), ("onset_tau", "onset", "domain"),
-    ("onset_tau", "onset", "term"), ("co_occurrence_tv", GOLD, ALL), ("co_occurrence_tv", PLAN, ALL),
-    ("term_coverage", ALL, ALL), ("label_tv", "label", "gold"), ("label_tv", "label", "trajectory"),
-    ("words_mean", ALL, ALL), ("words_sd", ALL, ALL), ("length_ks", ALL, ALL), ("distinct", "n-gram", "1"),
-    ("distinct", "n-gram", "2"), ("distinct", "n-gram", "3"), ("self_bleu", ALL, ALL), ("vendi", ALL, ALL),
-    ("two_sample_auc", ALL, ALL), ("nearest_gold", "train", ALL), ("nearest_gold", "test", ALL),
+    ("prevalence_error", "risk_factors", "mean"), ("mentions_per_note", None, None), ("domain_tv", None, ALL),
+    ("onset_tau", "onset", "domain"), ("onset_tau", "onset", "term"), ("co_occurrence_tv", GOLD, ALL),
+    ("co_occurrence_tv", PLAN, ALL), ("term_coverage", ALL, ALL), ("label_tv", "label", "gold"),
+    ("label_tv", "label", "trajectory"), ("words_mean", ALL, ALL), ("words_sd", ALL, ALL), ("length_ks", ALL, ALL),
+    ("distinct", "n-gram", "1"), ("distinct", "n-gram", "2"), ("distinct", "n-gram", "3"), ("self_bleu", ALL, ALL),
+    ("vendi", ALL, ALL), ("two_sample_auc", ALL, ALL), ("nearest_gold", "train", ALL), ("nearest_gold", "test", ALL),
     ("near_gold_share", "train", ALL), ("near_gold_share", "test", ALL), ("majority_macro_f1", ALL, ALL),
     ("keyword_macro_f1", ALL, ALL), ("text_macro_f1", ALL, ALL), ("text_over_keywords", ALL, ALL),
 )  # fmt: skip
