@@ -2,8 +2,9 @@
 
 Iterative proportional fitting from independence: shown margins and cells are met, the hidden cells of a table share
 what is left of it as independence would have it. Two-way shares are then read off this one joint, so that together
-they belong to some population, which tables completed one by one, or drowned in noise one by one, need not. `harness.raking` refuses targets that contradict each other; this fit, whose targets may be noise, goes as near
-as it can and says how near.
+they belong to some population, which tables completed one by one, or drowned in noise one by one, need not.
+`harness.raking` refuses targets that contradict each other; this fit, whose targets may be noise, goes as near as it
+can and says how near.
 
 Source: Deming and Stephan, Annals of Mathematical Statistics 11 (1940) 427; maximum entropy given the shown figures:
 Csiszar, Annals of Probability 3 (1975) 146.

@@ -162,10 +162,10 @@ def check(
         DataError: All of these at once.
     """
     if not len(people):
+        reasons = ", ".join(f"{len(ids)} for {reason}" for reason, ids in left_out.items())
         raise DataError(
-            f"{where}: no patients are left to count; left out: "
-            f"{', '.join(f'{len(ids)} for {reason}' for reason, ids in left_out.items()) or 'nobody'}; patients need the "
-            "disease and a known level of every variable, and must not be held out by gold's split"
+            f"{where}: no patients are left to count; left out: {reasons or 'nobody'}; patients need the disease and a "
+            "known level of every variable, and must not be held out by gold's split"
         )
     with collect_faults(DataError, where) as faults:
         if len(people) < settings.min_cell:
