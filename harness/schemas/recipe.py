@@ -22,6 +22,7 @@ from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FI
 from harness.schemas.trajectory import load_trajectory
 
 SPLITS = ("train", "validation", "test")
+MIN_NOTE_TOKENS = 128  # four sections with a sentence or two each
 PartT = TypeVar("PartT", bound=Settings | None)
 
 
@@ -332,6 +333,9 @@ def _check_arm(name: str, arm: Arm, file: RecipeFile, task: Task, base: Path) ->
         found.append(f"arms.{name}.sees: trajectory needs a trajectory and a lexicon; the task {task.id!r} lacks one")
     if arm.labels == "trajectory" and task.file.trajectory is None:
         found.append(f"arms.{name}.labels: trajectory, but the task {task.id!r} has none")
+    if arm.unit == "note" and arm.sampling.max_new_tokens < MIN_NOTE_TOKENS:
+        found.append(f"arms.{name}.sampling.max_new_tokens: found {arm.sampling.max_new_tokens}; a note needs at least "
+                     f"{MIN_NOTE_TOKENS}, better 1024")  # fmt: skip
     return found + _check_labelling(name, arm, file, base)
 
 

@@ -10,6 +10,8 @@ from harness.annotation.stage import units
 from harness.errors import BackendError, DataError
 from harness.store import sha256_file, unit_folder
 
+ROOM = {"max_new_tokens": 512}
+
 
 def llm(backend: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"labels": "llm", "backend": backend, **more}
@@ -31,7 +33,7 @@ def test_a_sentence_keeps_the_label_it_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_note_is_cut_and_labelled_by_what_each_sentence_says(tmp_path: Path) -> None:
-    counts = do(run := toy_run(tmp_path, {}, texts=[note()], unit="note"))
+    counts = do(run := toy_run(tmp_path, {}, texts=[note()], unit="note", sampling=ROOM))
     found = tables(run)
     assert [(row["text"], row["label"], row["term"]) for row in found["sentences"]] == [
         ("Forgets names of friends.", "memory", "forgets names"),
@@ -234,7 +236,7 @@ def test_a_note_of_labels_alone_leaves_the_labels_to_the_annotator(tmp_path: Pat
     from harness.store import write_table
 
     with annotator() as (backend, _):
-        run = toy_run(tmp_path, llm(backend), texts=[note()], unit="note", sees=["label"])
+        run = toy_run(tmp_path, llm(backend), texts=[note()], unit="note", sampling=ROOM, sees=["label"])
         plan = [{"text_id": "000000", "mention_index": 0, "label": "memory"}]
         write_table(run.path("generation", "dual", "planned.parquet"), plan, PLANNED)
         do(run)

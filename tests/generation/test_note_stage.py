@@ -32,7 +32,8 @@ def write_note(prompt: str, seed: int) -> str:
     return "\n".join(lines)
 
 
-def arms(backend: dict[str, Any], n: int = 8, **more: Any) -> dict[str, Any]:
+def arms(backend: dict[str, Any], n: int = 8, *, max_attempts: int = 8, **more: Any) -> dict[str, Any]:
+    more = {"sampling": {"max_new_tokens": 512, "max_attempts": max_attempts}, **more}
     return {
         name: {"sees": sees, "unit": "note", "n_notes": n, "n_sentences": 20, "backend": backend, **more}
         for name, sees in SIGHTS.items()
@@ -86,7 +87,7 @@ def test_a_note_that_leaves_something_out_is_dropped_with_its_reason(tmp_path: P
         return re.sub("gets lost", "goes out", note) if seed % 2 else note
 
     with writing_server(forgetful) as (backend, _):
-        run = toy_run(tmp_path, arms(backend, sampling={"max_attempts": 3}))
+        run = toy_run(tmp_path, arms(backend, max_attempts=3))
         counts = do(run, "semantic")
     rejected = read_rows(run.path("generation", "semantic", "rejected.parquet"), REJECTED)
     assert {row["reason"] for row in rejected} <= {"lacks planned terms", "unfilled"}

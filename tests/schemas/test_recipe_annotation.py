@@ -10,7 +10,7 @@ from harness.schemas.arms import Annotation, Arm
 from harness.schemas.recipe import load_recipe
 from harness.schemas.task import LabelSet, load_task
 
-NOTES = RECIPE.replace("n_sentences: 8", "unit: note, n_notes: 8")
+NOTES = RECIPE.replace("n_sentences: 8", "unit: note, n_notes: 8, sampling: {max_new_tokens: 512}")
 
 
 def test_a_note_arm_that_sees_the_trajectory_needs_nothing_more(tmp_path: Path) -> None:
@@ -73,3 +73,8 @@ def test_ties_are_settled_in_a_declared_order_and_the_negative_label_yields(tmp_
     with pytest.raises(ValidationError, match="ties: found a; each of a, c must stand there once"):
         LabelSet.model_validate({"values": labels, "negative": "b", "ties": ["a"]})
     assert LabelSet.model_validate({"values": labels, "negative": "b", "ties": ["c", "a"]}).ties == ("c", "a")
+
+
+def test_a_note_needs_room(tmp_path: Path) -> None:
+    message = fault(tmp_path, NOTES.replace("512", "48"))
+    assert "arms.dualalign.sampling.max_new_tokens: found 48; a note needs at least 128" in message
