@@ -32,6 +32,7 @@ from harness.schemas.population import load_population
 from harness.schemas.shipped import shipped
 from harness.schemas.tables import PERSONAS, POPULATION
 from harness.schemas.task import load_task
+from harness.seeds import generator
 from harness.store import fingerprint, hash_inputs, read_rows
 
 TABLE: dict[str, Any] = {
@@ -199,3 +200,20 @@ def test_shipped_concept_sets_fit_their_task(name: str) -> None:
     assert len(rows) == len(set(rows))
     if name == "alzheimers":
         assert len(sets.factors) >= 24
+
+
+def test_odds_ratios_that_exclusive_factors_cannot_meet_do_not_stop_the_alignment(tmp_path: Path) -> None:
+    rng = generator(3, "smokers")
+    rows = people(1500)
+    for row in rows:  # both kinds of smokers have more of both factors, which one latent variable cannot show
+        frail = row["hypertension"] + row["diabetes"]
+        smoker = rng.random() < 0.2 + 0.3 * frail
+        row["now"] = int(smoker and rng.random() < 0.5)
+        row["before"] = int(smoker and not row["now"])
+    write_csv(tmp_path / "patients.csv", rows)
+    factors = {**TABLE["risk_factors"], "current_smoking": "now", "former_smoking": "before"}
+    run = toy_run(tmp_path, {**TABLE, "risk_factors": factors})
+    for stage in ("cohort", "alignment"):
+        list(run_recipe(run.recipe, run.folder, only=stage))
+    personas = read_rows(run.path("alignment", "personas.parquet"), PERSONAS)
+    assert not [row for row in personas if {"current_smoking", "former_smoking"} <= set(row["risk_factors"])]
