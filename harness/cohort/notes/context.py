@@ -11,7 +11,10 @@ idea for family history and hypothetical statements).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 from harness.cohort.notes.cues import aside_termset, denial_termset
@@ -40,12 +43,11 @@ class Context:
         Raises:
             ConfigError: spaCy or negspacy is not installed.
         """
-        try:
+        check_installed()
+        with _hidden("torch"):
             import spacy
             from negspacy.negation import Negex
             from negspacy.termsets import termset
-        except ImportError as error:
-            raise ConfigError(MISSING.format(name=error.name)) from error
         base = copy.deepcopy(termset(BASE).get_patterns())  # negspacy hands out its own lists
         self._nlp = spacy.blank("en")
         self._denied = Negex(self._nlp, DENIED, denial_termset(base), extension_name=DENIED, span_keys=[SPANS])
@@ -64,6 +66,33 @@ class Context:
         doc.spans[SPANS] = [doc.char_span(start, end, alignment_mode="expand") for start, end in spans]
         self._aside(self._denied(doc))
         return [_polarity(bool(span._.get(DENIED)), bool(span._.get(ASIDE))) for span in doc.spans[SPANS]]
+
+
+def check_installed() -> None:
+    """Look for the packages without importing them.
+
+    Raises:
+        ConfigError: spaCy or negspacy is not installed.
+    """
+    for name in ("spacy", "negspacy"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(MISSING.format(name=name))
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Keep a package from being imported inside the block, unless it is already.
+
+    spaCy's library imports torch where it finds it, for models that are not used here: seconds and 250 MB a process.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's own way to say that an import fails
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _polarity(denied: bool, aside: bool) -> Polarity:

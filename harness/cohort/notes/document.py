@@ -21,6 +21,7 @@ MARK = {"status": "derived", "check": "read", "src": SOURCE}
 DIGITS = 4
 SHARE_DECIMALS = 6
 NOT_IN_NOTES = "notes do not tell it"
+NOT_IDENTIFIED = "notes show statements, not beginnings"
 YAML_WIDTH = 118
 COMMENTS = {
     "stages": "stages and boundaries are the task's: notes do not name their stage",
@@ -30,7 +31,7 @@ COMMENTS = {
     "domain_share": "of the mentions of a note, stated or denied",
     "absent_share": "of mentions: terms that the note denies",
     "term_frequency": "inside each domain, corrected for drawing without repetition inside a note",
-    "onset": "when terms begin in a patient, and how they persist",
+    "onset": "the task's: when terms begin in a patient, and how they persist; with what the notes show",
     "documentation": "the task's: notes do not name their authors",
     "expected": "the task's shapes to compare with, as they were",
     "evidence": "the task's figures behind its own targets, as they were",
@@ -67,7 +68,7 @@ def trajectory_content(task: Mapping[str, Any], rates: Sequence[Rate], about: Ab
 
     Args:
         task: The task's trajectory as read from its YAML.
-        rates: From `rates.estimate`, `terms.term_rates` and `onset.onset_rates`.
+        rates: From `rates.estimate`, `terms.term_rates` and `course.course_rates`.
         about: The notes.
     """
     found = Rates(rates)
@@ -102,8 +103,9 @@ def render(content: Mapping[str, Any], about: About) -> str:
              "# Written by dualalign-harness; edit it, and name the copy as a task's trajectory to use it elsewhere.\n"
              f"# Terms of the lexicon in no note: {', '.join(about.never_found) or 'none'}.\n"]  # fmt: skip
     for name, section in content.items():
+        flow = None if isinstance(section, dict | list) else False  # a number on a line, the inmost mapping in another
         text = yaml.safe_dump(
-            {name: section}, sort_keys=False, allow_unicode=True, width=YAML_WIDTH, default_flow_style=None
+            {name: section}, sort_keys=False, allow_unicode=True, width=YAML_WIDTH, default_flow_style=flow
         )
         comment = f"# {COMMENTS[name]}\n" if name in COMMENTS else ""
         parts.append(f"{comment}{text}")
@@ -205,13 +207,25 @@ def _frequency(found: Rates, domains: Mapping[str, Any]) -> Content | None:
 
 
 def _onset(found: Rates, task: Mapping[str, Any]) -> Content:
-    """Beginnings by domain and persistence where notes tell them; the rest is the task's."""
-    domains: Content = {}
+    """The task's beginnings and persistence, with what notes show beside them.
+
+    Notes show when a term is first stated, which is later than it begins, and how much more often it is stated after
+    that, which differs between terms as well; neither is the parameter that the model draws by.
+    """
+    content: Content = carried(dict(task), NOT_IDENTIFIED)
     for domain, own in task["domains"].items():
-        domains[domain] = {name: _number(found.one(f"onset_{name}", domain), number) for name, number in own.items()}
-    content = {**carried(dict(task), NOT_IN_NOTES), "domains": domains}
-    content["persistence"] = _number(found.one("persistence"), task["persistence"])
+        if told := _told(found.one("first_stated_years_before", ALL, domain), "first stated in these notes, median"):
+            content["domains"][domain]["median_years_before"] = carried(own["median_years_before"], told)
+    if told := _told(found.one("restated_ratio"), "in these notes, a term is stated after it once was, over before"):
+        content["persistence"] = carried(task["persistence"], told)
     return content
+
+
+def _told(rate: Rate | None, what: str) -> str | None:
+    """What notes say beside a number that they do not identify."""
+    if rate is None or rate.value is None:
+        return None
+    return f"{NOT_IDENTIFIED} ({what} {rounded(rate.value):g}, {_interval(rate)})"
 
 
 def _documentation(task: Mapping[str, Any], note_type_share: Mapping[str, Any]) -> Content:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 MAX_ITERATIONS = 4000
 TOLERANCE = 1e-6  # largest relative change of a rate in a step at which it has arrived
-NEGLIGIBLE = 1e-9  # events a day: a rate below it counts as arrived
+NEGLIGIBLE = 1e-9  # events a day: less than one in a million years is none
 
 
 def stage_rates(
@@ -37,7 +37,7 @@ def stage_rates(
         start: Rates to begin from, shape (S, C); the overall rate where not given.
 
     Returns:
-        Shape (R, S, C); NaN for a stage in which nobody was observed.
+        Shape (R, S, C), 0 where a rate is negligible; NaN for a stage in which nobody was observed.
     """
     in_stage = days @ stage_share  # (R, S)
     total = np.maximum(days.sum(axis=1), 1.0)
@@ -52,4 +52,4 @@ def stage_rates(
             rates = new
             if not change.any():
                 break
-    return rates
+    return np.where(rates < NEGLIGIBLE, 0.0, rates)  # NaN stays

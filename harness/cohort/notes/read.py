@@ -235,11 +235,12 @@ def _rows(path: Path, names: Mapping[str, str], faults: Faults, *, optional: Seq
         yield row, cells
     if n_rows == 0 and not faults.messages:
         raise DataError(f"{path}: holds no rows")
-    for ours, theirs in names.items():
-        if n_rows and theirs not in columns and theirs not in optional:
-            found = f"{nearest(theirs, columns)}; found: {', '.join(columns)}"
-            faults.add(f"missing column {theirs!r} (for {ours}){found}; name yours under notes.columns, "
-                       f"e.g. {{{ours}: <your column>}}")  # fmt: skip
+    if n_rows == 0:
+        return
+    missing = [f"missing column {theirs!r} (for {ours}){nearest(theirs, columns)}; found: {', '.join(columns)}; name "
+               f"yours under notes.columns, e.g. {{{ours}: <your column>}}"
+               for ours, theirs in names.items() if theirs not in columns and theirs not in optional]  # fmt: skip
+    faults.messages[:0] = missing  # ahead of what every row then lacks
 
 
 def _jsonl(path: Path, names: Sequence[str], faults: Faults) -> Iterator[Row]:  # noqa: ARG001 - one shape for all

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cohort.notes.context import Context, Polarity
+from harness.cohort.notes.context import Context, Polarity, check_installed
 from harness.cohort.notes.matcher import Matcher
 from harness.sentences import split
 
@@ -86,8 +86,10 @@ def scan_batches(terms: Sequence[str], batches: Iterable[Sequence[str]], *, n_pr
     Raises:
         ConfigError: A package is missing, or the lexicon has terms that no text can tell apart.
     """
-    here = Scanner(terms)  # also where a missing package or an unusable lexicon is found, before any process starts
+    check_installed()
+    Matcher(terms)  # an unusable lexicon is found here, before any process starts
     if n_processes == 1:
+        here = Scanner(terms)
         return _joined((len(batch), here.scan(batch)) for batch in batches)
     with ProcessPoolExecutor(
         n_processes, mp_context=get_context("spawn"), initializer=_start, initargs=(tuple(terms),)

@@ -18,6 +18,7 @@ from harness.schemas.task import Term
 from harness.schemas.trajectory import Trajectory
 
 Ints = NDArray[np.int64]
+SCATTER = 2654435761  # Knuth's multiplier: different mentions get numbers far apart
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,20 @@ def gather(kept: Kept, mentions: Mentions) -> Notes:
     patient = np.array([index[one] for one in kept.patient_id], dtype=np.int64)
     days = np.array(kept.days, dtype=np.int64)
     note_type = np.array([-1 if one is None else type_index[one] for one in kept.note_type], dtype=np.int64)
-    order = np.lexsort((note_type, -days, patient))
+    order = np.lexsort((_signature(mentions, len(days)), note_type, -days, patient))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     rows = np.lexsort((mentions.term, place[mentions.note]))
     return Notes(patients, patient[order], days[order], note_type[order], types,
                  place[mentions.note][rows], mentions.term[rows], mentions.is_absent[rows])  # fmt: skip
+
+
+def _signature(mentions: Mentions, n_notes: int) -> Ints:
+    """A number that follows from what a note mentions, to order notes of one day by."""
+    scattered = (mentions.term * 2 + mentions.is_absent + 1) * SCATTER % 2**31
+    found: Ints = np.zeros(n_notes, dtype=np.int64)
+    np.add.at(found, mentions.note, scattered)
+    return found
 
 
 def tally(notes: Notes, timeline: Timeline, trajectory: Trajectory, lexicon: Sequence[Term]) -> Tally:

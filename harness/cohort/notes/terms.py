@@ -102,13 +102,20 @@ def frequencies(found: NDArray[np.float64], places: NDArray[np.int64]) -> NDArra
 
 
 def _inclusion(frequency: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probability of each term among the first of each size, shape (n_sizes, T), by bisection for t."""
+    """Probability of each term among the first of each size, shape (n_sizes, T).
+
+    Exact for one and two places, which is most notes: f, and f (1 + sum over the others of f' / (1 - f')). For more, t
+    is found by bisection.
+    """
     low, high = np.full(len(sizes), -HIGHEST_LOG_TIME), np.full(len(sizes), HIGHEST_LOG_TIME)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         total = -np.expm1(-np.exp(middle)[:, None] * frequency).sum(axis=1)
         low, high = np.where(total < sizes, middle, low), np.where(total < sizes, high, middle)
     inclusion: NDArray[np.float64] = -np.expm1(-np.exp((low + high) / 2)[:, None] * frequency)
+    inclusion[sizes == 1] = frequency
+    left = np.divide(frequency, 1 - frequency, out=np.zeros_like(frequency), where=frequency < 1)
+    inclusion[sizes == 2] = frequency * (1 + left.sum() - left)
     return inclusion
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.cohort.notes.course import course_rates
 from harness.cohort.notes.document import About, render, trajectory_content
 from harness.cohort.notes.rates import Rate, estimate
 from harness.cohort.notes.read import Kept, Source, read_diagnoses, text_batches
@@ -116,8 +117,10 @@ def _estimates(run: Run, notes: Gathered, trajectory: Trajectory, min_patients: 
         raise DataError(f"{run.recipe.path}: notes: no stage has notes of at least {min_patients} patients (found "
                         f"{len(notes.patients)} patients in all); give more notes, lower notes.min_patients, or leave "
                         "notes out and use the task's trajectory")  # fmt: skip
-    return rates + term_rates(sums, notes, task.lexicon, min_patients=min_patients,
-                              rng=generator(run.seed, *SEED_PATH, "terms"))  # fmt: skip
+    rates += term_rates(sums, notes, task.lexicon, min_patients=min_patients,
+                        rng=generator(run.seed, *SEED_PATH, "terms"))  # fmt: skip
+    return rates + course_rates(notes, task.lexicon, min_patients=min_patients,
+                                rng=generator(run.seed, *SEED_PATH, "course"))  # fmt: skip
 
 
 def _stated(mentions: Mentions) -> Mentions:
