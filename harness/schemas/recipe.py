@@ -304,10 +304,21 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
         faults.add(f"gold.path: no file {file.gold.path} (looked in {base})")
     if file.cohort is not None:
         faults.extend(_check_cohort(file.cohort, task, base))
+    if file.notes is not None:
+        faults.extend(_check_notes(file.notes, task, base))
     if file.annotation.path is not None and not (base / file.annotation.path).is_file():
         faults.add(f"annotation.path: no file {file.annotation.path} (looked in {base})")
     if file.training.method == "full" and file.training.lora:
         faults.add("training.lora: given, but training.method is full; remove one of them")
+
+
+def _check_notes(notes: Notes, task: Task, base: Path) -> list[str]:
+    named = {"path": notes.path, "diagnoses": notes.diagnoses}
+    found = [f"notes.{name}: no file {path} (looked in {base})"
+             for name, path in named.items() if path is not None and not (base / path).is_file()]  # fmt: skip
+    if task.file.trajectory is None or not task.lexicon:
+        found.append(f"notes: fitting needs a trajectory and a lexicon; the task {task.id!r} lacks one")
+    return found
 
 
 def _check_cohort(cohort: Cohort, task: Task, base: Path) -> list[str]:

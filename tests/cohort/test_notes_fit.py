@@ -220,6 +220,13 @@ def test_nothing_is_written_where_nothing_can_be_fitted(tmp_path: Path, few: lis
         assert list((tmp_path / name / "run" / "00_cohort" / "trajectory").iterdir()) == []
 
 
+def test_files_that_are_not_there_are_faults_of_the_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        notes_recipe(tmp_path, Path("absent.jsonl"), diagnoses="dates.csv")
+    assert f"notes.path: no file absent.jsonl (looked in {tmp_path})" in str(caught.value)
+    assert "notes.diagnoses: no file dates.csv" in str(caught.value)
+
+
 def test_a_task_without_trajectory_cannot_be_fitted(tmp_path: Path, few: list[dict[str, Any]]) -> None:
     recipe = notes_recipe(tmp_path, write_jsonl(tmp_path / "notes.jsonl", few[:3]))
     task = recipe.task.model_copy(update={"file": recipe.task.file.model_copy(update={"trajectory": None})})
