@@ -23,7 +23,12 @@ from harness.store import Run, read_rows, read_table, write_table
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {"sees": ["label"]},
     "aligned": {"sees": ["label", "persona", "trajectory"], "n_personas": 6},
-    "notes": {"sees": ["label", "persona", "trajectory"], "n_personas": 6, "unit": "note"},
+    "notes": {
+        "sees": ["label", "persona", "trajectory"],
+        "n_personas": 6,
+        "unit": "note",
+        "sampling": {"max_new_tokens": 512},
+    },
 }
 Place = tuple[str, str, str, str]
 
