@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -14,6 +15,7 @@ from harness.alignment import stage as alignment
 from harness.cohort import stage as cohort
 from harness.evaluation import stage as evaluation
 from harness.evaluation.fidelity import fidelity_units
+from harness.evaluation.fidelity_read import Reader
 from harness.metrics.fidelity import MEASURES
 from harness.pipeline import run_unit
 from harness.schemas.recipe import load_recipe
@@ -211,6 +213,20 @@ def test_text_is_measured_on_a_sample_and_people_on_all(measured: dict[Place, di
     assert measured["gold", "words_mean", "all", "all"]["n"] == 60  # max_sentences
     assert measured["gold", "label_share", "label", "other"]["n"] > 400
     assert {measured[arm, "vendi", "all", "all"]["n"] for arm in ("gold", *ARMS)} == {30}  # the same for all
+
+
+def test_gold_is_compared_with_gold_of_other_patients(measured: dict[Place, dict[str, Any]]) -> None:
+    assert measured["gold", "nearest_gold", "train", "all"]["value"] < 0.9  # its own sentence would be at 1
+    assert measured["gold", "near_gold_share", "train", "all"]["value"] == 0
+
+
+def test_the_sample_is_drawn_from_the_whole_table_and_by_name() -> None:
+    reader = Reader(lexicon=(), embed=lambda texts: np.zeros((len(texts), 1), np.float32), max_sentences=60, seed=5)
+    chosen = reader.choose(1000, "aligned")
+    assert len(set(chosen)) == 60 and chosen == sorted(chosen)
+    assert 400 < np.mean(chosen) < 600  # the mean of 60 of 1,000 has a standard error of 36
+    assert chosen == reader.choose(1000, "aligned") != reader.choose(1000, "plain")
+    assert reader.choose(7, "few") == list(range(7))
 
 
 def test_an_arm_without_sentences_is_undefined_throughout(prepared: Path) -> None:
