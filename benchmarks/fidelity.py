@@ -4,8 +4,8 @@
     python benchmarks/fidelity.py --embedding tfidf --sentences 25000
 
 Gold is the demo gold of the Alzheimer's task; personas and plan are drawn for real. Sentences are made from the lexicon
-and a few carriers. Quadratic measures run on samples (`fidelity.max_sentences`, 2,000 by default), so that only counting
-people and labels grows with the arm. Each size is measured in a process of its own.
+and a few carriers. Quadratic measures run on samples (`fidelity.max_sentences`, 2,000 by default), so that only
+counting people and labels grows with the arm. Each size is measured in a process of its own.
 """
 
 from __future__ import annotations
