@@ -13,11 +13,13 @@ import yaml
 from notes_study import Study, known_trajectory, notes_recipe, simulate, write_jsonl
 
 from harness.alignment import stage as alignment
+from harness.alignment.semantic import draw_mentions, draw_visits
 from harness.cohort import stage as cohort
 from harness.errors import ConfigError, DataError
 from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.tables import CO_OCCURRENCE, GOLD, RATES, REJECTED
 from harness.schemas.trajectory import Trajectory, load_trajectory
+from harness.seeds import generator
 from harness.store import Run, read_rows, sha256_file
 
 N_PATIENTS = 150
@@ -128,6 +130,26 @@ def test_alignment_draws_from_the_fitted_file(study: Study, tmp_path: Path, few:
     assert set(visits["note_type"].to_pylist()) == {"tele_visit"}  # a type that the task does not know
     n_mentions = pq.read_table(folder / "mentions.parquet").num_rows
     assert 2 < n_mentions / visits.num_rows < 5  # real density; the task's own has 13 and more
+
+
+def test_fitted_term_frequencies_are_checked_and_drawn_by(study: Study, few_fitted: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((few_fitted / "trajectory.yaml").read_text(encoding="utf-8"))
+    content["term_frequency"]["values"] |= {"amnestic": 1e6, "tremor": 0, "fals": 0.1}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_trajectory(tmp_path / "t.yaml", study.task)
+    assert "term_frequency: unknown term of the lexicon 'fals'; did you mean 'falls'?" in str(caught.value)
+    assert "term_frequency.tremor: found 0; must be above 0" in str(caught.value)
+    content["term_frequency"]["values"] |= {"tremor": 0.1}
+    del content["term_frequency"]["values"]["fals"], content["onset"]
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    trajectory = load_trajectory(tmp_path / "t.yaml", study.task)
+    visits = draw_visits(trajectory, "p", generator(1, "visits"))
+    mentions = draw_mentions(trajectory, study.task.lexicon, visits, negative="other", rng=generator(1, "mentions"))
+    of_memory = [row for row in mentions.to_pylist() if row["domain"] == "memory"]
+    notes = {row["visit_index"] for row in of_memory}
+    assert len(notes) > 20
+    assert notes == {row["visit_index"] for row in of_memory if row["term"] == "amnestic"}
 
 
 def test_poisoned_notes_of_held_out_patients_change_no_byte(
