@@ -94,7 +94,6 @@ def test_the_sheet_fits_its_screen(browser: Any, task: Task, tmp_path: Path, wid
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get(path.as_uri())
-    browser.save_screenshot(f"/tmp/review_{width}.png")
     room, needed = browser.execute_script(
         "const page = document.documentElement; return [page.clientWidth, page.scrollWidth]"
     )
