@@ -85,7 +85,7 @@ _MEASURES = (
             "lower", (0, 1), TV_SOURCE),
     Measure("onset_years", "First mention", WHEN,
             "Years before the diagnosis at which a domain is first stated: the median over the personas in whose texts "
-            "it is.", "target", (0, UNBOUNDED), "a median"),
+            "it is; negative is after it.", "target", (-UNBOUNDED, UNBOUNDED), "a median"),
     Measure("onset_tau", "Order of onsets, Kendall's tau", WHEN,
             "Whether symptoms are first stated in the published or declared order: 1 the same order, 0 no relation, -1 "
             "the opposite one.", "higher", (-1, 1), "Kendall, Biometrika 33 (1945) 239"),

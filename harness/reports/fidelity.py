@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,8 +128,15 @@ def fidelity_download(rows: Sequence[Row]) -> Download:
 
 
 def bound_words(measure: Measure) -> str:
-    low, high = (wording.number(bound, 0) if abs(bound) != float("inf") else "" for bound in measure.bounds)
-    return f"{low} to {high}" if high else f"{low} or more"
+    """`0 to 1`, `0 or more`, `any number`."""
+    low, high = measure.bounds
+    if math.isinf(low):
+        return "any number"
+    return (
+        f"{wording.number(low, 0)} or more"
+        if math.isinf(high)
+        else f"{wording.number(low, 0)} to {wording.number(high, 0)}"
+    )
 
 
 # -- at a glance -------------------------------------------------------------------------------------------------------

@@ -70,12 +70,16 @@ def test_the_page_opens_whole_quietly_and_asks_nobody(browser: Any, url: str) ->
     ]  # fmt: skip
     assert "gold_dualalign is better" in browser.find_element("css selector", ".verdict").text
     assert "invented" in browser.find_element("id", "caution").text
-    assert len(browser.find_elements("css selector", "table.board tbody tr")) == 5 * 2 + 1
+    assert len(browser.find_elements("css selector", "#leaderboard tbody tr")) == 5 * 2 + 1
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('svg.forest .mark')].filter((mark) => mark.getBoundingClientRect().width > 4).length"
     )
     assert drawn >= 4 * 4 + 5 * 4  # marks of the unfolded class plots alone: differences and values, by class
     assert len(browser.find_elements("css selector", ".loss polyline.smooth")) == 5 * 2
+    assert len(browser.find_elements("css selector", "#fidelity .legend li")) == 2 + 4 + 1  # gold, plan, arms, target
+    assert len(browser.find_elements("css selector", "#fidelity .curves polyline")) == 1 + 4
+    keys = browser.find_elements("css selector", "#fidelity figcaption svg.key")
+    assert keys and max(key.size["width"] for key in keys) < 20  # a marker in a caption is no picture
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
     urls = requested(browser, url)
     assert url in urls
