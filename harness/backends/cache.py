@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -119,12 +120,18 @@ def count_replies(path: Path) -> int:
 
 
 class _Committing:
-    """Gathers replies that come one by one: a commit waits for the disk, so there are at most two a second."""
+    """Gathers replies that come one by one: a commit waits for the disk, so there are at most two a second.
+
+    It waits in a thread, because a server's next requests are sent by whoever would wait here: 16 ms of disk twice a
+    second made a client with 32 requests in flight 3% slower. The cache is not read while a commit is under way.
+    """
 
     def __init__(self, cache: ReplyCache) -> None:
         self._cache = cache
         self._waiting: list[tuple[str, Reply]] = []
         self._last = time.monotonic()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._commit: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -132,16 +139,22 @@ class _Committing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._commit()
+        with self._thread:
+            self._start()
+            if self._commit is not None:
+                self._commit.result()
 
     def add(self, replies: Sequence[tuple[str, Reply]]) -> None:
         self._waiting += replies
         if time.monotonic() - self._last >= SECONDS_BETWEEN_COMMITS:
-            self._commit()
+            self._start()
 
-    def _commit(self) -> None:
+    def _start(self) -> None:
+        """Commit what has come; an error of the commit before is raised here."""
+        if self._commit is not None:
+            self._commit.result()
         if self._waiting:
-            self._cache.put(self._waiting)
+            self._commit = self._thread.submit(self._cache.put, self._waiting)
         self._waiting, self._last = [], time.monotonic()
 
 
@@ -159,7 +172,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, check_same_thread=False)  # used by one thread at a time
     try:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(SCHEMA)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,8 @@ class _Connections:
     def __init__(self, headers: Mapping[str, str], settings: Settings) -> None:
         self._headers, self._timeout_s = headers, settings.timeout_s
         # reading the certificates takes longer than many requests: once for all, and only where they are needed
-        self._verify = httpx.create_ssl_context() if settings.base_url.startswith("https") else False
+        is_https = settings.base_url.startswith("https")
+        self._ssl = httpx.create_ssl_context() if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._all: list[httpx.AsyncClient] = []
         self._free: list[httpx.AsyncClient] = []
 
@@ -58,7 +60,7 @@ class _Connections:
 
     def _open(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-        client = httpx.AsyncClient(headers=self._headers, timeout=self._timeout_s, limits=limits, verify=self._verify)
+        client = httpx.AsyncClient(headers=self._headers, timeout=self._timeout_s, limits=limits, verify=self._ssl)
         self._all.append(client)
         return client
 
