@@ -115,6 +115,32 @@ def prompts(
 
 
 @app.command()
+def collect(
+    recipe: RecipePath,
+    answers: Annotated[Path, typer.Argument(metavar="ANSWERS", help="JSONL, CSV or Parquet with text_id and text.")],
+    arm: Annotated[str, typer.Option(help="Whose prompts were answered.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    model_id: Annotated[str, typer.Option(help="Who answered, for the tables.")] = "unknown",
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    verbose: Verbose = False,
+) -> None:
+    """Take in answers to an arm's prompts; the arm's own filters judge them.
+
+    The file written holds prompts and answers, and is an arm by itself: {path: FILE}.
+    """
+    logs.configure(verbose=verbose)
+    loaded = _load(recipe, overrides)
+    from harness.planning.answers import collect_answers
+
+    found = collect_answers(loaded, _run_folder(loaded, run_dir), answers, out, arm=arm, model_id=model_id)
+    typer.echo(f"{_shown(out.resolve())}: {len(found.kept)} of {found.n_prompts} prompts answered well")
+    for reason, n_rejected in found.rejected.most_common():
+        typer.echo(f"  rejected     {n_rejected}: {reason}")
+    typer.echo(f"  unanswered   {found.n_unanswered}")
+
+
+@app.command()
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, e.g. runs/*.")],
     output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,

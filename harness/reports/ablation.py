@@ -32,9 +32,9 @@ def alignment_cells(inputs: Inputs) -> dict[Cell, str]:
 
 def _cell(inputs: Inputs, mix: Mix) -> Cell | None:
     arms = [inputs.recipe.arms[origin] for origin in mix.origins if origin in inputs.recipe.arms]
-    if len(arms) != 1 or arms[0].sees is None:
+    if len(arms) != 1 or arms[0].sight is None:
         return None
-    return "persona" in arms[0].sees, "trajectory" in arms[0].sees
+    return "persona" in arms[0].sight, "trajectory" in arms[0].sight
 
 
 def ablation_markdown(inputs: Inputs) -> str:

@@ -65,7 +65,7 @@ def main_mix(inputs: Inputs) -> str | None:
         if mix.name == inputs.reference:
             continue
         seen = {sight for origin in mix.origins if origin in inputs.recipe.arms
-                for sight in inputs.recipe.arms[origin].sees or ()}  # fmt: skip
+                for sight in inputs.recipe.arms[origin].sight or ()}  # fmt: skip
         has_reference = inputs.reference in mix.origins
         rank = (2 * len(seen) + has_reference, position)
         if best is None or rank > best:

@@ -99,9 +99,9 @@ def metric_name(metric: str) -> str:
 
 def arm_kind(arm: Arm) -> str:
     """What an arm is in the 2 x 2 of statistical and semantic alignment."""
-    if arm.sees is None:
+    if arm.sight is None:
         return "read from a file"
-    return ARM_KINDS["persona" in arm.sees, "trajectory" in arm.sees]
+    return ARM_KINDS["persona" in arm.sight, "trajectory" in arm.sight]
 
 
 def mix_words(recipe: Recipe, mix: str) -> str:

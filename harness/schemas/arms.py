@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.schemas.base import Settings
 
@@ -138,20 +138,32 @@ class Arm(Settings):
     annotation: Annotation | None = None
     """How this arm is labelled; null: as the recipe says."""
     path: Path | None = None
-    """JSONL, CSV or Parquet of somebody else's synthetic sentences: columns text and label, subgroups if known."""
+    """JSONL, CSV or Parquet of somebody else's synthetic sentences: columns text and label, subgroups if known. It is
+    looked for beside the recipe, then in the task's folder."""
+    saw: tuple[Sight, ...] | None = None
+    """Of a file: what the prompts behind it showed, so that the report can place it in the 2 x 2; null: unknown."""
     columns: dict[str, str] = Field(default_factory=dict)
 
-    @field_validator("sees")
+    @property
+    def sight(self) -> tuple[Sight, ...] | None:
+        """What is known of the prompts, whoever answered them; None for a file that does not say."""
+        return self.saw if self.sees is None else self.sees
+
+    @field_validator("sees", "saw")
     @classmethod
-    def label_first(cls, sees: tuple[Sight, ...] | None) -> tuple[Sight, ...] | None:
-        if sees is not None and ("label" not in sees or len(set(sees)) != len(sees)):
-            raise ValueError(f"found {list(sees)}; sees must hold label, and each of persona, trajectory at most once")
-        return sees
+    def label_first(cls, given: tuple[Sight, ...] | None, info: ValidationInfo) -> tuple[Sight, ...] | None:
+        if given is not None and ("label" not in given or len(set(given)) != len(given)):
+            raise ValueError(
+                f"found {list(given)}; {info.field_name} must hold label, and each of persona, trajectory at most once"
+            )
+        return given
 
     @model_validator(mode="after")
     def generated_or_file(self) -> Self:
         if (self.path is None) == (self.sees is None):
             raise ValueError("give exactly one of sees (generate) and path (read somebody else's sentences)")
+        if self.path is None and self.saw is not None:
+            raise ValueError("saw is for an arm that is a file; a generated arm says sees")
         if self.sees is not None and self.backend is None:
             raise ValueError("a generated arm needs a backend, e.g. {kind: embedded}")
         if self.path is not None and self.unit == "note":

@@ -225,7 +225,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     _check_facts(file, task, faults)
     if faults.messages:
         raise ConfigError(faults.render())
-    return Recipe(name=file.name or path.stem, path=path.resolve(), file=_absolute(file, base), task=task, mixes=mixes)
+    return Recipe(
+        name=file.name or path.stem, path=path.resolve(), file=_absolute(file, base, task), task=task, mixes=mixes
+    )
 
 
 def _with_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -335,8 +337,8 @@ def _check_cohort(cohort: Cohort, task: Task, base: Path) -> list[str]:
 
 def _check_arm(name: str, arm: Arm, file: RecipeFile, task: Task, base: Path) -> list[str]:
     found = []
-    if arm.path is not None and not (base / arm.path).is_file():
-        found.append(f"arms.{name}.path: no file {arm.path} (looked in {base})")
+    if arm.path is not None and _arm_file(arm.path, base, task) is None:
+        found.append(f"arms.{name}.path: no file {arm.path} (looked in {base} and {task.folder})")
     sees = arm.sees or ()
     if "persona" in sees and task.file.population is None and file.cohort is None:
         found.append(f"arms.{name}.sees: persona needs a population, but the task {task.id!r} has none")
@@ -393,12 +395,12 @@ def _check_facts(file: RecipeFile, task: Task, faults: Faults) -> None:
         faults.add(str(error))
 
 
-def _absolute(file: RecipeFile, base: Path) -> RecipeFile:
+def _absolute(file: RecipeFile, base: Path, task: Task) -> RecipeFile:
     """The same recipe with paths that no longer depend on where the file lies."""
     gold = file.gold
     if gold.path is not None:
         gold = gold.model_copy(update={"path": (base / gold.path).resolve()})
-    arms = {name: _absolute_arm(arm, base) for name, arm in file.arms.items()}
+    arms = {name: _absolute_arm(arm, base, task) for name, arm in file.arms.items()}
     return file.model_copy(update={"gold": gold, "arms": arms, **_absolute_parts(file, base)})
 
 
@@ -418,9 +420,15 @@ def _absolute_cohort(cohort: Cohort | None, base: Path) -> Cohort | None:
     return cohort.model_copy(update={"privacy": _resolved(cohort.privacy, base, "ledger")})
 
 
-def _absolute_arm(arm: Arm, base: Path) -> Arm:
-    arm = _resolved(arm, base, "path")
-    return arm.model_copy(update={"annotation": _resolved(arm.annotation, base, "path")})
+def _absolute_arm(arm: Arm, base: Path, task: Task) -> Arm:
+    path = None if arm.path is None else _arm_file(arm.path, base, task)
+    return arm.model_copy(update={"path": path, "annotation": _resolved(arm.annotation, base, "path")})
+
+
+def _arm_file(path: Path, base: Path, task: Task) -> Path | None:
+    """Beside the recipe, or in the task's folder, where reference sets are shipped; None where it is in neither."""
+    found = ((folder / path).resolve() for folder in (base, task.folder))
+    return next((one for one in found if one.is_file()), None)
 
 
 def _resolved(part: PartT, base: Path, *names: str) -> PartT:
