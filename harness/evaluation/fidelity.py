@@ -286,9 +286,9 @@ class _Study:
 
 def _why_none(arm: Arm, part: str, why: str) -> str:
     """Why an arm shows no persona or stage: its prompts hold none, its file names none, or no sentence was kept."""
-    if arm.sees is None:
-        return "the arm's file does not say"
-    return NO_SENTENCE if part in arm.sees else why
+    if arm.sight is not None and part not in arm.sight:
+        return why
+    return NO_SENTENCE if arm.path is None else "the arm's file does not say"
 
 
 def _counts_by_note(mentions: pa.Table, visits: pa.Table) -> Sequence[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -197,7 +198,8 @@ def read_lexicon(path: Path) -> tuple[Term, ...]:
     """Terms of a `domain,term[,frequency]` CSV.
 
     Raises:
-        ConfigError: A missing column, an empty cell, or a term in two domains, each with its row.
+        ConfigError: A missing column, an empty cell, a term in two domains, or a frequency that is no number above 0,
+            each with its row.
     """
     with path.open(encoding="utf-8-sig", newline="") as file, collect_faults(ConfigError, str(path)) as faults:
         reader = csv.DictReader(file)
@@ -207,10 +209,22 @@ def read_lexicon(path: Path) -> tuple[Term, ...]:
         terms: dict[str, Term] = {}
         for row_number, row in enumerate(reader, start=2):
             domain, term = (row["domain"] or "").strip(), (row["term"] or "").strip()
+            frequency = _frequency(row.get("frequency"))
             if not domain or not term:
                 faults.add(f"row {row_number}: domain and term must not be empty")
             elif term in terms:
                 faults.add(f"row {row_number}: term {term!r} is already in domain {terms[term].domain!r}")
+            elif frequency is None:
+                faults.add(f"row {row_number}: frequency {row['frequency']!r}; must be a number above 0, or empty")
             else:
-                terms[term] = Term(domain=domain, term=term, frequency=float(row.get("frequency") or 1.0))
+                terms[term] = Term(domain=domain, term=term, frequency=frequency)
     return tuple(terms.values())
+
+
+def _frequency(cell: str | None) -> float | None:
+    """1 for an empty cell, None for what is no number above 0."""
+    try:
+        found = float(cell or 1.0)
+    except ValueError:
+        return None
+    return found if 0 < found < math.inf else None
