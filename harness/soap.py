@@ -18,8 +18,9 @@ HEADING = re.compile(
     r"^[ \t]*(?:(?P<word>subjective|objective|assessment|plan)[ \t]*(?::|$)|(?P<letter>[SOAP])[ \t]*:)[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
-# A line ends a sentence where the next one begins like a sentence or a list item; a wrapped line goes on in lower case.
-LINE_END = re.compile(r"\n(?=[ \t]*(?:[-*\u2022\u2013]|\d{1,2}[.)]|[A-Z(\"\u201c0-9]))")
+# A line ends a sentence after a stop, or where the next one begins like a sentence or a list item; a wrapped line goes
+# on in lower case.
+LINE_END = re.compile(r"(?<=[.!?;:])[ \t]*\n|\n(?=[ \t]*(?:[-*\u2022\u2013]|\d{1,2}[.)]|[A-Z(\"\u201c0-9]))")
 BULLET = re.compile(r"(?:[-*\u2022\u2013]|\d{1,2}[.)])[ \t]+")
 SUBHEADING = re.compile(r"[^.:;!?]{1,40}:")
 LETTERS = re.compile(r"[^\W\d_]")
@@ -64,8 +65,8 @@ def note_sentences(text: str) -> list[Span]:
 
 
 def _lines(text: str, section: Section) -> list[Span]:
-    cuts = [match.start() for match in LINE_END.finditer(text, section.start, section.end)]
-    starts = [section.start, *(cut + 1 for cut in cuts)]
+    breaks = list(LINE_END.finditer(text, section.start, section.end))
+    cuts, starts = [one.start() for one in breaks], [section.start, *(one.end() for one in breaks)]
     return [Span(start, end) for start, end in zip(starts, [*cuts, section.end], strict=True)]
 
 

@@ -34,6 +34,12 @@ def test_headings_bullets_and_subheadings_are_no_sentences() -> None:
     ]  # fmt: skip
 
 
+def test_a_line_after_a_stop_is_its_own_sentence_even_in_lower_case() -> None:
+    assert said("S: forgets names. \ngets lost at night;\nsleeps poorly\nsince May.") == [
+        "forgets names.", "gets lost at night;", "sleeps poorly\nsince May.",
+    ]  # fmt: skip
+
+
 def test_sections_come_in_the_order_of_the_text() -> None:
     assert tuple(section.name for section in sections(NOTE)) == SECTIONS
     assert [one.name for one in sections("S: tired\nO: thin\nA: low mood\nP: labs")] == list(SECTIONS)

@@ -19,7 +19,7 @@ from harness.store import Run, read_rows, sha256_file
 def write_note(prompt: str, seed: int) -> str:
     """A note that carries every point of its prompt, different for each seed."""
     rng = random.Random(seed)
-    where = iter(rng.sample(WORDS * 3, 40))
+    where = iter(rng.sample(WORDS * 6, 100))
     before, _, after = prompt.partition("asked about and not there")
     stated = [re.sub(r" \(\w+\)|, told by.*", "", line[4:]) for line in before.splitlines() if line.startswith("  * ")]
     told = ["Per daughter: " if "told by" in line else "" for line in before.splitlines() if line.startswith("  * ")]
