@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from harness.errors import ConfigError
 from harness.prompts.exemplars import Exemplar, load_exemplars
-from harness.prompts.render import render_generate, render_instruct
+from harness.prompts.notes import Mention, NoteSlot, render_note
+from harness.prompts.render import SHARED_TEMPLATES, render_generate, render_instruct
 from harness.prompts.sight import Slot, visible
 from harness.schemas.task import Label, LabelSet, Prompts, SubgroupVariable, Task, TaskFile
 
@@ -63,11 +64,24 @@ def few_shot(task: Task, sees: Collection[str], slot: Slot) -> str:
     return render_generate(task, sees, slot, [shot_like(slot)] * 2)  # type: ignore[arg-type]
 
 
+def note(task: Task, sees: Collection[str], slot: Slot) -> str:
+    mention = Mention(label=slot.label, domain=slot.domain, term=slot.term, polarity=slot.polarity, course=slot.course)
+    planned = NoteSlot(index=slot.index, mentions=(mention,), persona=slot.persona, visit_index=slot.visit_index,
+                       stage=slot.stage, note_type=slot.note_type, style=slot.style)  # fmt: skip
+    return render_note(task, sees, planned)  # type: ignore[arg-type]
+
+
 # Every template that writes for an arm, and the words of a trajectory that it shows.
 TEMPLATES: dict[str, tuple[Render, list[str]]] = {
     "generate": (few_shot, TRAJECTORY_WORDS),
     "instruct": (render_instruct, [*TRAJECTORY_WORDS, "courseword", "styleword"]),  # type: ignore[dict-item]
+    "note": (note, [*TRAJECTORY_WORDS, "courseword", "styleword"]),
 }
+
+
+def test_every_template_that_writes_for_an_arm_is_here() -> None:
+    others = {"classify", "annotate"}  # these read a text and know no slot
+    assert {path.stem for path in SHARED_TEMPLATES.glob("*.jinja")} == {*TEMPLATES, *others}
 
 
 @pytest.mark.parametrize("sees", ARMS)
