@@ -53,6 +53,19 @@ class Cohort(Settings):
     """Counts of fewer people are suppressed and reported. 11 is the usual rule of US federal health data (CMS)."""
     privacy: Privacy | None = None
 
+    @field_validator("levels", mode="before")
+    @classmethod
+    def yaml_words(cls, given: object) -> object:
+        """YAML reads an unquoted yes or no as a truth value, and 0 or 1 as a number; both are meant as words here."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            variable: {_word(theirs): _word(ours) for theirs, ours in levels.items()}
+            if isinstance(levels, dict)
+            else levels
+            for variable, levels in given.items()
+        }
+
     @field_validator("as_of")
     @classmethod
     def calendar_date(cls, given: str | None) -> str | None:
@@ -94,3 +107,9 @@ class Notes(Settings):
         if unknown:
             raise ValueError(f"columns: unknown {', '.join(unknown)}; known: {', '.join(known)}")
         return self
+
+
+def _word(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int) else value
