@@ -13,7 +13,7 @@ kind: table
 path: patients.csv
 levels:
   sex: {F: female, 2: male}
-  hypertension: {"": no, 0: no, 1: yes, Yes: yes}
+  hypertension: {"": no, 0: no, 1: yes, N: no}
 """
 
 
@@ -21,7 +21,7 @@ def test_unquoted_yes_and_no_are_words() -> None:
     cohort = Cohort.model_validate(yaml.safe_load(TEXT))
     assert cohort.path == Path("patients.csv")
     assert cohort.levels["sex"] == {"F": "female", "2": "male"}
-    assert cohort.levels["hypertension"] == {"": "no", "0": "no", "1": "yes", "yes": "yes"}
+    assert cohort.levels["hypertension"] == {"": "no", "0": "no", "1": "yes", "N": "no"}
 
 
 def test_what_is_no_mapping_is_still_refused() -> None:
