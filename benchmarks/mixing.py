@@ -27,9 +27,10 @@ import pyarrow as pa
 from harness.mixes.audit import NEAR_DUPLICATE
 from harness.mixes.format import Wording
 from harness.mixes.pools import arm_pool, gold_pool
-from harness.mixes.stage import write_mix
+from harness.mixes.stage import Length, write_mix
 from harness.prompts.render import completion, render_classify
 from harness.schemas.mix import Mix, Source
+from harness.schemas.recipe import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES
 from harness.schemas.task import Label, LabelSet, Task, TaskFile
 from harness.seeds import generator
@@ -170,7 +171,15 @@ def measure(folder: Path) -> dict[str, float]:
     synthetic = read_table(folder / "sentences.parquet", SENTENCES)
     pools = [gold_pool(gold, "train"), arm_pool("synthetic", synthetic)]
     n_examples = gold.num_rows + synthetic.num_rows
-    counts = write_mix(folder / "mix", mix, gold, pools, wording, n_examples=n_examples, root_seed=SEED)
+    counts = write_mix(
+        folder / "mix",
+        mix,
+        gold,
+        pools,
+        wording,
+        length=Length(TrainingBudget(size=n_examples), global_batch=1),
+        root_seed=SEED,
+    )
     seconds = time.perf_counter() - clock
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"mixing_rows_in": counts.rows_in, "mixing_rows_out": counts.rows_out, "mixing_rejected": counts.rejected,

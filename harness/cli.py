@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.pipeline import UnitResult
-    from harness.schemas.recipe import Recipe
+    from harness.schemas.recipe import Recipe, TrainingBudget
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -71,11 +71,13 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
     typer.echo(f"  base model   {training.base_model} ({training.method})")
     typer.echo(f"  runs         {len(loaded.mixes)} mixes x {training.train_seeds} train seeds = {n_cells}")
     for mix in loaded.mixes:
-        n_updates = loaded.budget(mix)
-        n_examples = n_updates * training.global_batch_size
-        typer.echo(
-            f"  budget       {mix.name}: {n_updates} updates x {training.global_batch_size} examples = {n_examples}"
-        )
+        typer.echo(f"  budget       {mix.name}: {_budget_words(loaded.budget(mix), training.global_batch_size)}")
+
+
+def _budget_words(budget: TrainingBudget, global_batch: int) -> str:
+    if budget.unit == "updates":
+        return f"{budget.size} updates x {global_batch} examples = {budget.size * global_batch}"
+    return f"{budget.size} {budget.unit.replace('_', ' ')} in updates of {global_batch} examples"
 
 
 @app.command()

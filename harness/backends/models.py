@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,6 +85,38 @@ def load_model(base_model: str, *, revision: str | None = None, dtype: Dtype = "
     except (OSError, ValueError) as error:
         raise BackendError(_cannot_load(base_model, "model", error)) from error
     return model.eval()
+
+
+def four_bit() -> Any:
+    """Settings of `quantization_config` for a frozen base in 4 bits: NF4, double quantization, bfloat16 products.
+
+    Source: Dettmers et al. 2023, QLoRA (arXiv 2305.14314), sections 3 and 4.
+
+    Raises:
+        BackendError: No CUDA GPU, or no bitsandbytes.
+    """
+    import torch
+
+    missing = missing_for_four_bit(cuda=torch.cuda.is_available())
+    if missing is not None:
+        raise BackendError(f"training.method is qlora, which {missing}")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def missing_for_four_bit(*, cuda: bool) -> str | None:
+    """What a machine lacks for a base in 4 bits, as the end of a sentence; None where it lacks nothing."""
+    if not cuda:
+        return "needs a CUDA GPU; on this machine use lora"
+    if find_spec("bitsandbytes") is None:
+        return "needs bitsandbytes; install the extra: pip install 'dualalign-harness[qlora]'"
+    return None
 
 
 def settled_dtype(dtype: Dtype) -> Literal["float32", "bfloat16", "float16"]:

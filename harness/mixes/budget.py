@@ -1,12 +1,13 @@
 """How many examples of each source a run shows.
 
-A mix and the sizes of its pools go in; rows per source come out, and they add up to the budget exactly. All mixes of a
-recipe show the same number of examples, so that a difference between two of them is not one of training longer.
+A mix and the sizes of its pools go in; rows per source come out, and they add up to whole updates exactly. At a budget
+of updates all mixes of a recipe show the same number of examples, so that a difference between two of them is not one
+of training longer; at a budget of supervised tokens they show the same number of those, within one global batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,43 @@ def largest_remainder(total: int, parts: Sequence[float]) -> list[int]:
     short = total - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:short]] += 1
     return [int(one) for one in whole]
+
+
+def updates_of_epochs(epochs: int, n_distinct: int, *, global_batch: int) -> int:
+    """Updates that show `n_distinct` sentences `epochs` times on average; the last one is filled up, so it rounds up.
+
+    Raises:
+        DataError: There is nothing to show.
+    """
+    if n_distinct < 1:
+        raise DataError("an epoch of no sentences has no length; generate more, or drop the source")
+    return -(-epochs * n_distinct // global_batch)
+
+
+def updates_of_tokens(budget: int, tokens_of: Callable[[int], int], *, expected: float, mix: str) -> int:
+    """Updates whose supervised tokens come nearest to a budget: at most half an update's tokens away, up to the draw.
+
+    Args:
+        budget: Supervised tokens of a run.
+        tokens_of: Supervised tokens of a run of so many updates, which grows almost evenly with them.
+        expected: Supervised tokens of one update on average.
+        mix: Its name, for errors.
+
+    Raises:
+        DataError: The mix has no supervised token, or the budget is less than half of one update.
+    """
+    if expected <= 0:
+        raise DataError(f"mix {mix}: no example has a supervised token, so there is nothing to learn from")
+    if 2 * budget < expected:
+        raise DataError(f"mix {mix}: a budget of {budget} supervised tokens is less than half of one update "
+                        f"({expected:.0f} tokens); raise the budget or lower training.global_batch_size")  # fmt: skip
+    off: dict[int, int] = {}
+    updates = max(1, round(budget / expected))
+    while updates not in off:
+        tokens = tokens_of(updates)
+        off[updates] = tokens - budget
+        updates = max(1, updates - round((tokens - budget) / expected))
+    return min(off, key=lambda number: (abs(off[number]), number))
 
 
 def plan(mix: Mix, pool_sizes: Mapping[str, int], *, n_examples: int) -> tuple[Quota, ...]:

@@ -1,12 +1,14 @@
 """Gold and synthetic sentences in; per mix the examples a run is shown, in order, and what was left out and why.
 
-Every mix of a recipe shows updates x global batch size examples. That makes mixes comparable and means that a small
-source repeats: the notes of the manifest say how often.
+Every mix shows updates x global batch size examples. At a budget of updates they are as many in every mix of a recipe,
+which makes mixes comparable and means that a small source repeats: the notes of the manifest say how often. At a budget
+of supervised tokens or epochs the number of updates follows from the mix, here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,20 @@ import pyarrow.compute as pc
 
 from harness.errors import DataError, collect_faults
 from harness.mixes.audit import AUDIT_SETTINGS, Audit, audit
-from harness.mixes.budget import Quota, plan
+from harness.mixes.budget import Quota, plan, updates_of_epochs, updates_of_tokens
 from harness.mixes.draw import Draw, draw_source, shuffle_within_passes
 from harness.mixes.format import Wording, examples
 from harness.mixes.pools import HELD_OUT, Pool, arm_pool, check_patients_apart, gold_pool
 from harness.prompts.render import completion, render_classify, template_source
 from harness.schemas.manifest import Counts
 from harness.schemas.mix import GOLD_ORIGIN, Mix
+from harness.schemas.recipe import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES, TRAIN, VALIDATION
 from harness.seeds import generator
 from harness.store import Run, Unit, read_table, write_table
 
+# Examples at which proportions are read: which rows take part, and in what proportion, does not depend on the number
+ANY_LENGTH = 1_000_000
 OUTPUTS = ("train.parquet", "validation.parquet", "audit.parquet", "rejected.parquet")
 
 
@@ -45,10 +50,11 @@ def _unit(run: Run, mix: Mix) -> Unit:
         inputs=(_gold_path(run), *(_arm_path(run, arm) for arm in arms)),
         settings={
             "sources": [source.model_dump(mode="json") for source in mix.sources],
-            "n_updates": run.recipe.budget(mix),
+            "budget": run.recipe.budget(mix).model_dump(mode="json"),
             "global_batch_size": training.global_batch_size,
             "base_model": training.base_model,  # its tokenizer counts the supervised tokens
             "revision": training.revision,
+            "chat": training.chat,
             "disease": task.file.disease,
             "labels": [label.model_dump(mode="json") for label in task.labels],
             "classify_template": template_source(task, task.file.prompts.classify),
@@ -69,12 +75,11 @@ def _arm_path(run: Run, arm: str) -> Path:
 
 
 def _work(run: Run, mix: Mix, folder: Path) -> Counts:
-    from harness.backends.tokenizer import count_tokens
+    from harness.backends.tokenizer import count_supervised
 
     training = run.recipe.file.training
     completions = {label.id: completion(label) for label in run.task.labels}
-    # One token more than the completion: the end token, which is learned too.
-    n_tokens = [n + 1 for n in count_tokens(training.base_model, training.revision, list(completions.values()))]
+    n_tokens = count_supervised(training.base_model, training.revision, list(completions.values()), chat=training.chat)
     wording = Wording(
         prompt=partial(render_classify, run.task),
         completions=completions,
@@ -87,11 +92,19 @@ def _work(run: Run, mix: Mix, folder: Path) -> Counts:
         else arm_pool(origin, read_table(_arm_path(run, origin), SENTENCES))
         for origin in mix.origins
     ]
-    n_examples = run.recipe.budget(mix) * training.global_batch_size
-    return write_mix(folder, mix, gold, pools, wording, n_examples=n_examples, root_seed=run.seed)
+    length = Length(budget=run.recipe.budget(mix), global_batch=training.global_batch_size)
+    return write_mix(folder, mix, gold, pools, wording, length=length, root_seed=run.seed)
 
 
-def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wording: Wording, *, n_examples: int,
+@dataclass(frozen=True)
+class Length:
+    """How long a run is: a budget, met in whole updates of `global_batch` examples."""
+
+    budget: TrainingBudget
+    global_batch: int
+
+
+def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wording: Wording, *, length: Length,
               root_seed: int) -> Counts:  # fmt: skip
     """Audit, draw, format and write one mix.
 
@@ -101,7 +114,7 @@ def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wor
         gold: The whole gold table; its held-out splits are what nothing may repeat.
         pools: The sources before the audit.
         wording: Prompts, completions and token counts.
-        n_examples: Examples of one run: updates times the global batch size.
+        length: The budget of one run and its global batch.
         root_seed: The recipe's seed; draws come from its child ("mixes", mix name).
 
     Raises:
@@ -111,7 +124,8 @@ def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wor
     held_out = {split: gold_pool(gold, split) for split in HELD_OUT}
     _check_labels([*pools, held_out["validation"]], wording)
     audited = audit(pools, held_out)
-    quotas = plan(mix, {pool.origin: pool.n_rows for pool in audited.pools}, n_examples=n_examples)
+    updates = n_updates(mix, audited.pools, wording, length, root_seed=root_seed)
+    quotas = _quotas(mix, audited.pools, n_examples=updates * length.global_batch)
     draw = draw_mix(audited.pools, quotas, root_seed=root_seed, mix_name=mix.name)
     train = write_table(folder / "train.parquet", examples(audited.pools, draw, wording), TRAIN)
     validation = held_out["validation"]
@@ -123,8 +137,42 @@ def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wor
         rows_in=sum(pool.n_rows for pool in pools),
         rows_out=train.num_rows,
         rejected=audited.rejected.num_rows,
-        notes=_notes(audited, quotas, train),
+        notes={"n_updates": updates, **_notes(audited, quotas, train)},
     )
+
+
+def n_updates(mix: Mix, pools: Sequence[Pool], wording: Wording, length: Length, *, root_seed: int) -> int:
+    """Updates of a run of this mix, from its budget and the pools that the audit left.
+
+    Raises:
+        DataError: A budget that is no whole update, nothing to learn from, or a source too small.
+    """
+    budget, batch = length.budget, length.global_batch
+    if budget.unit == "updates":
+        return budget.size
+    if budget.unit == "epochs":
+        distinct = sum(quota.n_rows for quota in _quotas(mix, pools, n_examples=ANY_LENGTH))
+        return updates_of_epochs(budget.size, distinct, global_batch=batch)
+    tokens_of_row = [
+        np.array([wording.n_tokens[label] for label in pool.rows["label"].to_pylist()], dtype=np.int64)
+        for pool in pools
+    ]
+    quotas = _quotas(mix, pools, n_examples=ANY_LENGTH)
+    per_example = (
+        sum(quota.n_examples * tokens.mean() for quota, tokens in zip(quotas, tokens_of_row, strict=True)) / ANY_LENGTH
+    )
+    every_row = np.concatenate(tokens_of_row)  # (rows of all pools,)
+
+    def tokens_of(updates: int) -> int:
+        quotas = _quotas(mix, pools, n_examples=updates * batch)
+        rows = draw_mix(pools, quotas, root_seed=root_seed, mix_name=mix.name).rows
+        return int(every_row[rows].sum())
+
+    return updates_of_tokens(budget.size, tokens_of, expected=float(per_example) * batch, mix=mix.name)
+
+
+def _quotas(mix: Mix, pools: Sequence[Pool], *, n_examples: int) -> tuple[Quota, ...]:
+    return plan(mix, {pool.origin: pool.n_rows for pool in pools}, n_examples=n_examples)
 
 
 def draw_mix(pools: Sequence[Pool], quotas: Sequence[Quota], *, root_seed: int, mix_name: str) -> Draw:

@@ -32,11 +32,14 @@ class Source(Settings):
         return self
 
 
+BudgetUnit = Literal["updates", "supervised_tokens", "epochs"]
+
+
 class Budget(Settings):
-    unit: Literal["updates"] = "updates"
-    """Optimizer updates: the budget that makes mixes comparable."""
+    unit: BudgetUnit | None = None
+    """What is counted; null takes the recipe's `training.budget.unit`."""
     size: int | None = Field(default=None, gt=0)
-    """Updates; null takes the recipe's `training.budget.size`."""
+    """How many; null takes the recipe's `training.budget.size`, which must be in the same unit."""
 
 
 class Mix(Settings):

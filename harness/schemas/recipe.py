@@ -13,7 +13,7 @@ from harness.errors import ConfigError, Faults, nearest
 from harness.schemas.arms import Annotation, Arm, OpenAIBackend, Spending
 from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.cohorts import Cohort, Notes
-from harness.schemas.mix import GOLD_ORIGIN, Mix, load_mix
+from harness.schemas.mix import GOLD_ORIGIN, BudgetUnit, Mix, load_mix
 from harness.schemas.population import load_population
 from harness.schemas.prices import read_prices
 from harness.schemas.shipped import shipped
@@ -52,10 +52,16 @@ class Gold(Settings):
     """Drop rows whose text and label repeat an earlier row of the same patient; they are kept in rejected.parquet."""
 
 
+Method = Literal["lora", "qlora", "full"]
+
+
 class TrainingBudget(Settings):
-    unit: Literal["updates"] = "updates"
+    unit: BudgetUnit = "updates"
+    """updates: optimizer updates, the budget that makes mixes comparable. supervised_tokens: tokens that the loss is
+    on, met within one global batch; the updates follow from the mix. epochs: passes over the mix's distinct sentences,
+    rounded up to whole updates; mixes of different sizes are then trained for different lengths."""
     size: int = Field(default=100, ge=1)
-    """Optimizer updates of every run, unless its mix says otherwise."""
+    """How many of them every run gets, unless its mix says otherwise."""
 
 
 class Training(Settings):
@@ -73,7 +79,15 @@ class Training(Settings):
     budget: TrainingBudget = TrainingBudget()
     max_length: int = Field(default=512, ge=8)
     """Tokens per example; a longer one is an error, never cut in silence."""
-    method: Literal["lora", "full"] = "lora"
+    allow_dropped: int = Field(default=0, ge=0)
+    """Examples of a run that may be left out because they are longer than `max_length` or have nothing to learn from;
+    one more is an error. A neighbour from the same source takes the place of each, so the budget is kept."""
+    chat: Literal["auto"] | bool = False
+    """Whether training and scoring wrap the prompt as a user's turn in the tokenizer's chat template. auto: where it
+    has one; true: it must have one; false: the prompt as it is."""
+    method: Method = "lora"
+    """lora: an adapter on frozen weights; qlora: the same on weights in 4 bits, which needs a GPU and the extra
+    `qlora`; full: all weights are trained."""
     lora: dict[str, Any] = Field(default_factory=dict)
     """Fields of peft.LoraConfig."""
     sft: dict[str, Any] = Field(default_factory=dict)
@@ -200,9 +214,10 @@ class Recipe(Settings):
             f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])} known: {known}"
         )
 
-    def budget(self, mix: Mix) -> int:
-        """Optimizer updates of one run of this mix."""
-        return mix.budget.size or self.file.training.budget.size
+    def budget(self, mix: Mix) -> TrainingBudget:
+        """What one run of this mix is trained for: the mix's own budget, or the recipe's."""
+        own, shared = mix.budget, self.file.training.budget
+        return TrainingBudget(unit=own.unit or shared.unit, size=own.size or shared.size)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -283,14 +298,8 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
     """Checks that need more than one part of the recipe."""
     if GOLD_ORIGIN in file.arms:
         faults.add("arms.gold: `gold` is the human annotations; give this arm another name")
-    known = [GOLD_ORIGIN, *file.arms]
     for mix in mixes:
-        for origin in mix.origins:
-            if origin not in known:
-                faults.add(
-                    f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)} "
-                    f"known: {', '.join(known)}"
-                )
+        faults.extend(_check_mix(mix, file))
     names = [mix.name for mix in mixes]
     reference = file.evaluation.reference_mix
     if mixes and "reference_mix" in file.evaluation.model_fields_set and reference not in names:
@@ -312,6 +321,22 @@ def _check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pa
         faults.add(f"annotation.path: no file {file.annotation.path} (looked in {base})")
     if file.training.method == "full" and file.training.lora:
         faults.add("training.lora: given, but training.method is full; remove one of them")
+
+
+def _check_mix(mix: Mix, file: RecipeFile) -> list[str]:
+    """Sources that the recipe has, and a budget whose size is in its own unit."""
+    known = [GOLD_ORIGIN, *file.arms]
+    found = [
+        f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)} "
+        f"known: {', '.join(known)}"
+        for origin in mix.origins
+        if origin not in known
+    ]
+    unit = file.training.budget.unit
+    if mix.budget.unit not in (None, unit) and mix.budget.size is None:
+        found.append(f"mixes.{mix.name}: budget.unit is {mix.budget.unit} without a size, but the recipe's "
+                     f"training.budget counts {unit}; give the mix a budget.size")  # fmt: skip
+    return found
 
 
 def _check_notes(notes: Notes, task: Task, base: Path) -> list[str]:

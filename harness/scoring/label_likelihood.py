@@ -44,7 +44,7 @@ class Candidates:
 
 def label_log_likelihoods(
     model: Any, tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], *, batch_size: int,
-    ids: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None, chat: bool = False,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Log-likelihood of each completion and the end token after each prompt.
 
@@ -55,6 +55,7 @@ def label_log_likelihoods(
         completions: One a label.
         batch_size: Prompts in one forward pass.
         ids: Names of the prompts for errors; their numbers where None.
+        chat: Whether the model was trained on prompts in its chat template.
 
     Returns:
         Nats, shape (n_prompts, n_completions).
@@ -72,7 +73,7 @@ def label_log_likelihoods(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
     for begin in range(0, len(order), batch_size):
         rows = order[begin : begin + batch_size]
-        batch = _encode(tokenizer, [prompts[i] for i in rows], completions)
+        batch = _encode(tokenizer, [prompts[i] for i in rows], completions, chat=chat)
         _check_context(batch, [names[i] for i in rows], limit=limit)
         scores[rows] = _score_batch(model, batch, pad=tokenizer.pad_token_id)
     return scores
@@ -91,10 +92,10 @@ def _check_completions(tokenizer: Any, completions: Sequence[str]) -> None:
                 faults.add(f"{completion!r} has no tokens in this model's vocabulary; give the label another name")
 
 
-def _encode(tokenizer: Any, prompts: Sequence[str], completions: Sequence[str]) -> list[Candidates]:
+def _encode(tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], *, chat: bool) -> list[Candidates]:
     n = len(completions)
     repeated = [prompt for prompt in prompts for _ in completions]
-    pairs = encode_pairs(tokenizer, repeated, list(completions) * len(prompts))
+    pairs = encode_pairs(tokenizer, repeated, list(completions) * len(prompts), chat=chat)
     return [_candidates(pairs[i * n : (i + 1) * n]) for i in range(len(prompts))]
 
 

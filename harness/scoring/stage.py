@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness.backends.models import load_model, load_tokenizer, revision_of
+from harness.backends.models import four_bit, load_model, load_tokenizer, revision_of
+from harness.backends.tokenizer import uses_chat
 from harness.errors import DataError
 from harness.prompts.render import completion, render_classify, template_source
 from harness.schemas.manifest import Counts
@@ -41,9 +42,9 @@ def units(run: Run) -> list[Unit]:
 def trained_weights(run: Run, mix: str, seed_index: int) -> Path:
     """Weights that the training stage leaves: an adapter, or the whole model."""
     folder = run.path("training", mix, f"seed_{seed_index}")
-    if run.recipe.file.training.method == "lora":
-        return folder / "adapter" / "adapter_model.safetensors"
-    return folder / "model" / "model.safetensors"
+    if run.recipe.file.training.method == "full":
+        return folder / "model" / "model.safetensors"
+    return folder / "adapter" / "adapter_model.safetensors"
 
 
 def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
@@ -59,6 +60,7 @@ def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
             "weights": revision_of(training.base_model, training.revision),
             "dtype": training.dtype,
             "method": training.method,
+            "chat": training.chat,
             "template": template_source(run.task, run.task.file.prompts.classify),
             "disease": run.task.file.disease,
             "definitions": [label.definition for label in run.task.labels],
@@ -121,6 +123,7 @@ def _score_with(run: Run, weights: Path) -> Callable[[Path], Counts]:
                 [completion(label) for label in task.labels],
                 batch_size=run.recipe.file.scoring.batch_size,
                 ids=held_out["sentence_id"].to_pylist(),
+                chat=uses_chat(tokenizer, training.chat),
             )
         if not np.isfinite(scores).all():
             raise DataError(f"{folder}: the model gives some label no likelihood at all; its weights are damaged")
@@ -181,7 +184,8 @@ class _FineTuned:
             return load_model(str(self.weights.parent), dtype=self.training.dtype).to(device)
         from peft import PeftModel
 
-        base = _base_model(self.training.base_model, self.training.revision, self.training.dtype, device)
+        training = self.training
+        base = _base_model(training.base_model, training.revision, training.dtype, device, training.method == "qlora")
         self.adapted = PeftModel.from_pretrained(base, str(self.weights.parent)).eval()
         return self.adapted
 
@@ -191,9 +195,11 @@ class _FineTuned:
 
 
 @lru_cache(maxsize=1)
-def _base_model(name: str, revision: str | None, dtype: Any, device: str) -> Any:
-    """The base model, loaded once for all runs of a process."""
+def _base_model(name: str, revision: str | None, dtype: Any, device: str, in_four_bits: bool) -> Any:
+    """The base model as the adapter was trained on it, loaded once for all runs of a process."""
     log.info("loading %s for scoring", name)
+    if in_four_bits:
+        return load_model(name, revision=revision, dtype=dtype, quantization_config=four_bit())
     return load_model(name, revision=revision, dtype=dtype).to(device)
 
 

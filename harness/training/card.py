@@ -26,7 +26,7 @@ def write_card(folder: Path, job: TrainingJob, counts: Counts) -> None:
 def card(job: TrainingJob, counts: Counts) -> str:
     notes = counts.notes
     return f"""---
-library_name: {"peft" if job.method == "lora" else "transformers"}
+library_name: {"transformers" if job.method == "full" else "peft"}
 tags: [dualalign-harness]
 ---
 

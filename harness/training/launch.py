@@ -32,6 +32,7 @@ from harness.schemas.manifest import Counts
 from harness.schemas.shipped import shipped
 from harness.store import write_json
 from harness.training.job import SETTINGS_FILE, TrainingJob
+from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, plan_batches
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +80,15 @@ def launch(job: TrainingJob, table: Path, folder: Path, *, config: Path) -> Coun
     Raises:
         HarnessError: The trainer's own error, or TrainingError where it died without one.
     """
+    processes = n_processes(config)
+    at_most = job.sft.get("per_device_train_batch_size", DEFAULT_PER_DEVICE_BATCH)
+    plan_batches(job.global_batch_size, n_processes=processes, at_most=at_most)  # refused here, not a minute later
     write_json(folder / SETTINGS_FILE, job.model_dump(mode="json"))
     for name in (COUNTS_FILE, ERROR_FILE):
         (folder / name).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *_processes(config),
-               "-m", "harness.train", "--job", str(folder / SETTINGS_FILE), "--train-table", str(table)]  # fmt: skip
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
+               "--num_processes", str(processes), "-m", "harness.train", "--job", str(folder / SETTINGS_FILE),
+               "--train-table", str(table)]  # fmt: skip
     with (folder / TRAINER_LOG).open("a", encoding="utf-8") as output:
         begin = output.tell()
         process = subprocess.Popen(
@@ -109,17 +114,27 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _processes(config: Path) -> list[str]:
-    """`--num_processes` for files that leave it open: one for each GPU that is there."""
+def n_processes(config: Path) -> int:
+    """Processes that a launch on this machine has: those that the file names, else one for each GPU that is there.
+
+    Raises:
+        ConfigError: No accelerate configuration, or one for several machines, which a scheduler must start.
+    """
     try:
-        given = yaml.safe_load(config.read_text(encoding="utf-8")).get("num_processes", -1)
-    except (yaml.YAMLError, AttributeError) as error:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        given, n_machines = int(content.get("num_processes", -1)), int(content.get("num_machines", 1))
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"{config}: not an accelerate configuration ({error.__class__.__name__})") from error
+    if n_machines > 1:
+        raise ConfigError(
+            f"training.accelerate_config: {config} is for {n_machines} machines, and `harness run` starts processes on "
+            "this one; start the run on each machine with `accelerate launch` (docs/training.md), then run this again"
+        )
     if given != -1:
-        return []
+        return given
     import torch
 
-    return ["--num_processes", str(max(1, torch.cuda.device_count()))]
+    return max(1, torch.cuda.device_count())
 
 
 def _follow(process: subprocess.Popen[bytes], job: TrainingJob, path: Path, begin: int) -> None:
@@ -135,7 +150,7 @@ def _follow(process: subprocess.Popen[bytes], job: TrainingJob, path: Path, begi
             if not found:
                 continue
             done, total, loss = found[-1]
-            bar.update(shown, completed=int(done))
+            bar.update(shown, completed=int(done), total=int(total))
             if not console.is_terminal and time.monotonic() - said > LOG_EVERY_S:
                 said = time.monotonic()
                 log.info("%s: update %s/%s loss=%s", job.title, done, total, loss)

@@ -23,7 +23,7 @@ from torch.nn import functional
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from harness.backends.models import load_model, load_tokenizer, settled_dtype
+from harness.backends.models import four_bit, load_model, load_tokenizer, settled_dtype
 from harness.errors import ConfigError, TrainingError
 from harness.schemas.manifest import Counts
 from harness.schemas.tables import TRAIN, TRAINING_LOG
@@ -31,9 +31,12 @@ from harness.seeds import integer
 from harness.store import read_table, sha256_file, sha256_json, write_table
 from harness.training.card import write_card
 from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mark_complete
-from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob
+from harness.training.counted import measure, n_padded, reset_peak, run_counts
+from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob, settled
+from harness.training.machine import check_machine
 from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, BatchPlan, checkpoint_interval, plan_batches
 from harness.training.rows import Examples, examples
+from harness.training.targets import check_targets
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
         BackendError: The base model cannot be loaded.
         TrainingError: The loss is no longer a number.
     """
+    check_machine(job)
     hardware = _hardware(job)
     plan = plan_batches(
         job.global_batch_size,
@@ -94,7 +98,9 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
         at_most=job.sft.get("per_device_train_batch_size", DEFAULT_PER_DEVICE_BATCH),
     )
     tokenizer = load_tokenizer(job.base_model, revision=job.revision)
-    rows = examples(read_table(table, TRAIN), job, tokenizer)
+    mix = read_table(table, TRAIN)
+    job = settled(job, mix.num_rows)
+    rows = examples(mix, job, tokenizer)
     settings = _settings(job, plan, rows, hardware=hardware, folder=folder)
     first = PartialState().is_main_process
     if first:
@@ -105,9 +111,17 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
     checkpoint = latest(folder / CHECKPOINTS)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint.name)
+    reset_peak()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     log_rows = _log_rows(trainer.state.log_history)
-    counts = _counts(plan, rows, log_rows, hardware=hardware, n_trainable=n_trainable)
+    counts = run_counts(plan, rows, log_rows, padded=_padded(settings, plan, rows))
+    counts.notes.update(
+        measure(trainer.accelerator, log_rows, int(rows.n_tokens.sum())),
+        device=hardware.device,
+        dtype=hardware.dtype,
+        distributed=PartialState().distributed_type.value,
+        trainable_parameters=n_trainable,
+    )
     _save(trainer, job, folder, counts)
     if first:
         write_table(folder / LOG_TABLE, log_rows, TRAINING_LOG)
@@ -135,7 +149,7 @@ def _settings(job: TrainingJob, plan: BatchPlan, rows: Examples, *, hardware: Ha
     tokens_a_batch = float(rows.n_tokens.mean()) * plan.per_device_batch
     chosen = {
         "save_strategy": "steps",
-        "save_steps": checkpoint_interval(job.updates),
+        "save_steps": checkpoint_interval(job.n_updates),
         "save_total_limit": 1,
         CHECKPOINTING: job.method == "full" and not hardware.use_cpu,  # TRL's default is always
         "bf16": hardware.bf16,
@@ -147,7 +161,7 @@ def _settings(job: TrainingJob, plan: BatchPlan, rows: Examples, *, hardware: Ha
     }
     fixed = {
         "output_dir": str(folder / CHECKPOINTS),
-        "max_steps": job.updates,
+        "max_steps": job.n_updates,
         "per_device_train_batch_size": plan.per_device_batch,
         "gradient_accumulation_steps": plan.accumulation,
         "seed": integer(job.root_seed, "training", f"seed_{job.seed_index}"),  # the same in every mix: runs are paired
@@ -176,6 +190,8 @@ def _settings(job: TrainingJob, plan: BatchPlan, rows: Examples, *, hardware: Ha
 def _trainer(job: TrainingJob, settings: SFTConfig, rows: Examples, tokenizer: Any) -> SFTTrainer:
     model = load_model(job.base_model, revision=job.revision, dtype=_load_dtype(job), **_load_options(job))
     model.config.use_cache = False
+    if job.method != "full":
+        check_targets(model, job.lora.get("target_modules"))
     try:
         trainer = _LabelTrainer(
             model=model,
@@ -204,6 +220,8 @@ def _load_dtype(job: TrainingJob) -> Any:
 def _load_options(job: TrainingJob) -> dict[str, Any]:
     """`sft.model_init_kwargs`, which TRL itself reads only where it loads the model."""
     options = dict(job.sft.get("model_init_kwargs") or {})
+    if job.method == "qlora":
+        options = {"quantization_config": four_bit(), **options}
     if isinstance(options.get("quantization_config"), dict):
         from transformers import BitsAndBytesConfig
 
@@ -252,7 +270,7 @@ class _UpdateLog(TrainerCallback):  # type: ignore[misc]
         if not torch.isfinite(torch.tensor([entry["loss"], entry.get("grad_norm") or 0.0])).all():
             raise TrainingError(
                 f"{self.job.title}: the loss or its gradient is not a number at update {state.global_step} of "
-                f"{self.job.updates}; lower training.sft.learning_rate or use another dtype"
+                f"{self.job.n_updates}; lower training.sft.learning_rate or use another dtype"
             )
         now = time.perf_counter()
         size = self.job.global_batch_size
@@ -260,7 +278,7 @@ class _UpdateLog(TrainerCallback):  # type: ignore[misc]
         entry["seconds"] = round(now - self.began, 4)
         if state.is_world_process_zero and (now - self.said > SECONDS_BETWEEN_LINES or state.global_step == 1):
             self.said = now
-            log.info("update %d/%d loss=%.4f", state.global_step, self.job.updates, entry["loss"])
+            log.info("update %d/%d loss=%.4f", state.global_step, self.job.n_updates, entry["loss"])
 
     def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self.accelerator.wait_for_everyone()  # every process has saved its part
@@ -273,32 +291,14 @@ def _log_rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: entry.get(name) for name in names} for entry in history if "loss" in entry]
 
 
-def _counts(
-    plan: BatchPlan, rows: Examples, log_rows: list[dict[str, Any]], *, hardware: Hardware, n_trainable: int
-) -> Counts:
-    n_rows = len(rows.n_tokens)
-    return Counts(
-        rows_in=n_rows,
-        rows_out=n_rows,
-        notes={
-            "n_updates": len(log_rows),
-            "n_examples": n_rows,
-            "n_supervised_tokens": int(rows.n_supervised.sum()),
-            "n_total_tokens": int(rows.n_tokens.sum()),
-            "n_truncated": 0,  # a row that is too long is an error
-            "first_loss": log_rows[0]["loss"],
-            "last_loss": log_rows[-1]["loss"],
-            "device": hardware.device,
-            "dtype": hardware.dtype,
-            "distributed": PartialState().distributed_type.value,
-            "trainable_parameters": n_trainable,
-            **plan.as_notes(),
-        },
-    )
+def _padded(settings: SFTConfig, plan: BatchPlan, rows: Examples) -> int:
+    if settings.padding_free:
+        return 0
+    return n_padded(rows.n_tokens, plan.per_device_batch, multiple=settings.pad_to_multiple_of or 1)
 
 
 def _save(trainer: SFTTrainer, job: TrainingJob, folder: Path, counts: Counts) -> None:
-    target = folder / (ADAPTER if job.method == "lora" else MODEL)
+    target = folder / (ADAPTER if job.method != "full" else MODEL)
     trainer.save_model(str(target))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():

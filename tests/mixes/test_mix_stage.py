@@ -9,9 +9,9 @@ import pytest
 from harness.errors import DataError
 from harness.mixes.format import Wording
 from harness.mixes.pools import Pool, arm_pool, gold_pool
-from harness.mixes.stage import units, write_mix
+from harness.mixes.stage import Length, units, write_mix
 from harness.schemas.mix import Mix, Source
-from harness.schemas.recipe import Recipe
+from harness.schemas.recipe import Recipe, TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES, TRAIN, VALIDATION
 from harness.store import Run, count_values, fingerprint, hash_inputs, read_table, sha256_file, write_table
 
@@ -38,7 +38,9 @@ def write(folder: Path, mix: Mix, gold: pa.Table, arms: dict[str, pa.Table], wor
     pools: list[Pool] = [
         gold_pool(gold, "train") if origin == "gold" else arm_pool(origin, arms[origin]) for origin in mix.origins
     ]
-    return write_mix(folder, mix, gold, pools, wording, n_examples=n_examples, root_seed=5)
+    return write_mix(
+        folder, mix, gold, pools, wording, length=Length(TrainingBudget(size=n_examples), global_batch=1), root_seed=5
+    )
 
 
 def test_a_run_is_shown_the_budget_in_the_shares_asked_for(tmp_path: Path, gold, arm, wording: Wording) -> None:
@@ -111,7 +113,15 @@ def test_the_same_mix_is_written_byte_for_byte(tmp_path: Path, gold, arm, wordin
 def test_another_seed_shows_other_rows(tmp_path: Path, gold, wording: Wording) -> None:
     pools = [gold_pool(gold, "train")]
     for seed in (5, 6):
-        write_mix(tmp_path / str(seed), mix_of(gold=1.0), gold, pools, wording, n_examples=20, root_seed=seed)
+        write_mix(
+            tmp_path / str(seed),
+            mix_of(gold=1.0),
+            gold,
+            pools,
+            wording,
+            length=Length(TrainingBudget(size=20), global_batch=1),
+            root_seed=seed,
+        )
     shown = [set(read_table(tmp_path / seed / "train.parquet", TRAIN)["sentence_id"].to_pylist()) for seed in "56"]
     assert shown[0] != shown[1]
 

@@ -181,7 +181,7 @@ def test_a_mix_counted_with_another_tokenizer_is_refused(make_job: MakeJob, tabl
 
 
 def test_unknown_target_modules_are_a_fault_of_the_recipe(make_job: MakeJob, table: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"training.lora, training.sft: Target modules .*no_such_layer"):
+    with pytest.raises(ConfigError, match=r"no module 'no_such_layer'; linear modules .*: down_proj, gate_proj"):
         fit(make_job(lora={"target_modules": ["no_such_layer"]}), table, tmp_path)
 
 
