@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
 from datasets import Dataset
 from peft import LoraConfig
 from torch.nn import functional
@@ -32,6 +32,8 @@ from harness.store import read_table, sha256_file, sha256_json, write_table
 from harness.training.card import write_card
 from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mark_complete
 from harness.training.counted import measure, n_padded, reset_peak, run_counts
+from harness.training.flat_attention import use_flat_attention
+from harness.training.fused_lora import fuse
 from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob, settled
 from harness.training.machine import check_machine
 from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, BatchPlan, checkpoint_interval, plan_batches
@@ -206,10 +208,21 @@ def _trainer(job: TrainingJob, settings: SFTConfig, rows: Examples, tokenizer: A
     if seen != rows.n_tokens.tolist():
         raise TrainingError(f"{job.title}: TRL would train on {len(seen)} rows, {sum(seen)} tokens; the mix holds "
                             f"{len(rows.n_tokens)} rows, {rows.n_tokens.sum()} tokens")  # fmt: skip
+    _speed_up(trainer, job)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(_UpdateLog(job, rows, trainer.accelerator))
     return trainer
+
+
+def _speed_up(trainer: SFTTrainer, job: TrainingJob) -> None:
+    """Cheaper attention and adapters on a CPU, where weights are whole: ZeRO and FSDP gather them layer by layer."""
+    whole = PartialState().distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU)
+    if trainer.args.device.type != "cpu" or not whole:
+        return
+    if trainer.args.padding_free and "attn_implementation" not in _load_options(job):
+        use_flat_attention(trainer.accelerator.unwrap_model(trainer.model))
+    fuse(trainer.model)
 
 
 def _load_dtype(job: TrainingJob) -> Any:
