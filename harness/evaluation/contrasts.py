@@ -1,7 +1,7 @@
 """Each mix against the reference mix: the same patients, the same train seeds, so that what they share cancels.
 
-The interval resamples patients and train seeds. The p-value asks a narrower question: given these trained models, could
-the difference arise if, patient by patient, it did not matter which mix had answered?
+The p-value comes from exchanging the two mixes' answers patient by patient. By itself that asks whether these trained
+models differ; where there are several train seeds it is widened to ask whether the mixes do (`p_with_seeds`).
 """
 
 from __future__ import annotations
@@ -10,47 +10,66 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.evaluation.by_subgroup import ALL_CLASSES, Measured, Resampling, Row, with_interval
+from harness.evaluation.by_subgroup import HELD, Measured, Resampling, Row
+from harness.evaluation.combined import Combined, combine, without_value
 from harness.evaluation.panel import OVERALL, Panel
+from harness.evaluation.rows import ALL_CLASSES, OF_DIFFERENCES, one_mix, with_interval
 from harness.metrics.counts import Floats, Tallies
-from harness.metrics.significance import benjamini_hochberg, holm, permutation_p, swapped_sums
+from harness.metrics.estimate import Estimate
+from harness.metrics.power import detectable
+from harness.metrics.significance import benjamini_hochberg, holm, p_with_seeds, permutation_p, swapped_sums
+from harness.metrics.uncertainty import plain_interval
 from harness.metrics.utility import ALL, FORMULAS, Column
 
 OVERALL_METRICS = ("macro_f1", "weighted_f1", "accuracy")
+INTERACTION = "(interaction)"  # no mix and no level has such a name
+TWO_BY_TWO = "(2 x 2)"
+
+
+def contrast_columns(variable: str, n_classes: int) -> list[Column]:
+    """Overall macro_f1, weighted_f1, accuracy and f1 of each class; by subgroup level macro_f1 and accuracy."""
+    if variable != OVERALL:
+        return list(HELD)
+    return [*((name, ALL) for name in OVERALL_METRICS), *(("f1", k) for k in range(n_classes))]
 
 
 def contrast_rows(
     measured: Measured, panel: Panel, *, learner: str, reference: str, drawn: Resampling, confidence: float
 ) -> Iterator[Row]:
-    """CONTRASTS rows of one slice, without `p_adjusted`: every other mix minus the reference.
-
-    Overall these are macro_f1, weighted_f1, accuracy and f1 of each class; by subgroup level macro_f1 alone.
-    """
-    part = measured.part
-    columns: list[Column] = [("macro_f1", ALL)]
-    if part.variable == OVERALL:
-        columns = [*((name, ALL) for name in OVERALL_METRICS), *(("f1", k) for k in range(len(panel.label_ids)))]
+    """CONTRASTS rows of one slice, without `p_adjusted`: every other mix minus the reference."""
+    columns = contrast_columns(measured.part.variable, len(panel.label_ids))
     b = measured.mixes.index(reference)
     any_value = any(estimate.value is not None for estimate in measured.overall[b].values())
     permuted = _permuted(measured, b, drawn, columns) if any_value else {}
     for a, mix in enumerate(measured.mixes):
         if a == b:
             continue
-        place = {"mix_a": mix, "mix_b": reference, "learner": learner, "subgroup_variable": part.variable,
-                 "subgroup_level": part.level, "n_patients": part.patients.size,
-                 "n_train_seeds": len(measured.by_seed[a])}  # fmt: skip
         for column in columns:
-            name, k = column
-            row = place | {"metric": name, "class": ALL_CLASSES if k is None else panel.label_ids[k]}
+            row = place(measured, panel, column, learner=learner) | {"mix_a": mix, "mix_b": reference}
             yield row | _difference(measured, column, a=a, b=b, permuted=permuted, confidence=confidence)
+
+
+def place(measured: Measured, panel: Panel, column: Column, *, learner: str) -> Row:
+    """What a row is about, but for the two mixes."""
+    name, k = column
+    return {
+        "learner": learner,
+        "metric": name,
+        "class": ALL_CLASSES if k is None else panel.label_ids[k],
+        "subgroup_variable": measured.part.variable,
+        "subgroup_level": measured.part.level,
+        "n_patients": measured.part.patients.size,
+        "n_train_seeds": len(measured.by_seed[0]),
+    }
 
 
 def adjust(rows: Sequence[Row]) -> list[Row]:
     """Fill `family` and `p_adjusted` in the rows of one learner.
 
-    Overall, each metric is a family of its own over mixes (f1: over mixes and classes) under Holm's procedure; the one
-    that was declared first is macro_f1, the others are secondary. All by-subgroup rows together are a screen under
-    Benjamini and Hochberg. Rows without a p-value belong to no family and are not counted.
+    Holm's procedure controls each question that is asked on purpose: overall, each metric over mixes (f1: over mixes
+    and classes), the one declared first being macro_f1; the three effects of the 2 x 2; and whether gains differ
+    between the levels of a variable. What is left, every mix or effect at every level, is a screen under Benjamini and
+    Hochberg. Rows without a p-value belong to no family and are not counted.
     """
     adjusted = [row | {"p_adjusted": None, "family": None} for row in rows]
     families: dict[str, list[Row]] = {}
@@ -66,10 +85,52 @@ def adjust(rows: Sequence[Row]) -> list[Row]:
 
 
 def _family(row: Row) -> str:
+    if row["subgroup_level"] == INTERACTION:
+        return f"holm:{row['metric']}, whether the gain differs between subgroup levels, {row['learner']}"
+    of_square = " effects of the 2 x 2" if row["mix_b"] == TWO_BY_TWO else ""
     if row["subgroup_variable"] != OVERALL:
-        return f"bh:{row['metric']} by subgroup, {row['learner']}"
+        return f"bh:{row['metric']}{of_square} by subgroup, {row['learner']}"
     per_class = "" if row["class"] == ALL_CLASSES else " per class"
-    return f"holm:{row['metric']}{per_class} overall, {row['learner']}"
+    return f"holm:{row['metric']}{per_class}{of_square} overall, {row['learner']}"
+
+
+def valueless(without: Estimate) -> Row:
+    """Cells of a row that has no difference, with the reason."""
+    cells: Row = dict.fromkeys(
+        ("difference", "ci_low", "ci_high", "se_patients", "se_seeds", "df_patients", "detectable", "p_value")
+    )
+    return cells | {"status": without.status, "reason": without.reason}
+
+
+def valued(found: Combined, *, p_value: float | None, reason: str | None, confidence: float) -> Row:
+    """Cells of a row that has a difference: interval, standard errors, and what could have been detected."""
+    spread = found.spread
+    cells: Row = {"difference": found.value, "p_value": p_value, "status": "ok", "reason": reason}
+    told = spread.reason is None
+    cells |= {
+        "se_patients": spread.patients if told else None,
+        "se_seeds": spread.seeds if told else None,
+        "df_patients": spread.df_patients if told else None,
+        "detectable": detectable(spread, confidence=confidence) if told else None,
+    }
+    return with_interval(cells, plain_interval(found.value, spread, confidence=confidence, bounds=OF_DIFFERENCES))
+
+
+def _difference(
+    measured: Measured, column: Column, *, a: int, b: int, permuted: Mapping[Column, Floats], confidence: float
+) -> Row:
+    terms = [(measured, gain(measured, a, b))]
+    without = without_value(terms, column)
+    if without is not None:
+        return valueless(without)
+    found = combine(terms, column)
+    p_value = p_with_seeds(permutation_p(found.value, permuted[column][:, a]), found.value, found.spread)
+    return valued(found, p_value=p_value, reason=measured.overall[a][column].reason, confidence=confidence)
+
+
+def gain(measured: Measured, a: int, b: int) -> list[float]:
+    """Coefficients of mix `a` minus mix `b`."""
+    return [first - second for first, second in zip(one_mix(measured, a), one_mix(measured, b), strict=True)]
 
 
 def _exchanged(measured: Measured, b: int, drawn: Resampling) -> tuple[Tallies, Tallies]:
@@ -89,25 +150,8 @@ def _exchanged(measured: Measured, b: int, drawn: Resampling) -> tuple[Tallies, 
 def _permuted(measured: Measured, b: int, drawn: Resampling, columns: Sequence[Column]) -> dict[Column, Floats]:
     """Difference of every mix to mix b under each permutation, shape (n_permutations, n_mixes)."""
     first, second = _exchanged(measured, b, drawn)
-    return {column: _over_seeds(first, column) - _over_seeds(second, column) for column in columns}
-
-
-def _over_seeds(tallies: Tallies, column: Column) -> Floats:
-    name, k = column
-    values = FORMULAS[name](tallies)  # (n_permutations, n_mixes, n_seeds), then classes where the metric is per class
-    return np.asarray((values if k is ALL else values[..., k]).mean(axis=-1))
-
-
-def _difference(
-    measured: Measured, column: Column, *, a: int, b: int, permuted: Mapping[Column, Floats], confidence: float
-) -> Row:
-    cells: Row = {"difference": None, "ci_low": None, "ci_high": None, "p_value": None}
-    first, second = measured.overall[a][column], measured.overall[b][column]
-    if first.value is None or second.value is None:
-        without = first if first.value is None else second
-        return cells | {"status": without.status, "reason": without.reason}
-    difference = first.value - second.value
-    replicates = measured.replicates[column][:, a : a + 1] - measured.replicates[column][:, b : b + 1]
-    p_value = permutation_p(difference, permuted[column][:, a])
-    cells |= {"difference": difference, "p_value": p_value, "status": "ok", "reason": first.reason}
-    return with_interval(cells, replicates, 0, confidence=confidence)
+    found: dict[Column, Floats] = {}
+    for name in dict.fromkeys(name for name, _ in columns):
+        moved = (FORMULAS[name](first) - FORMULAS[name](second)).mean(axis=2)  # train seeds
+        found.update({(name, k): moved if k is ALL else moved[..., k] for one, k in columns if one == name})
+    return found

@@ -78,12 +78,14 @@ class MixRuns:
         learner: llm, tfidf or majority.
         predicted: Class per train seed and sentence, shape (n_seeds, n_sentences).
         probability: Shape (n_seeds, n_sentences, n_classes).
+        scaled: The same after the temperature that validation chose; None where there is none to use.
     """
 
     mix: str
     learner: str
     predicted: Codes
     probability: Floats
+    scaled: Floats | None = None
 
 
 def build_panel(gold: pa.Table, split: str, *, label_ids: Sequence[str], levels: Mapping[str, Sequence[str]]) -> Panel:

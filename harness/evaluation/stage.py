@@ -1,4 +1,4 @@
-"""Predictions of every mix in; metrics, contrasts and confusion counts out.
+"""Predictions of every mix in; metrics, contrasts, calibration and confusion counts out.
 
 All random draws depend on the recipe's seed, the split and the number of train seeds alone, never on the list of mixes:
 adding a mix changes no other mix's interval.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,30 @@ from threadpoolctl import threadpool_limits
 
 from harness import seeds
 from harness.errors import DataError, collect_faults
-from harness.evaluation.by_subgroup import Measured, Resampling, Row, gap_rows, measure, metric_rows
+from harness.evaluation.by_subgroup import Measured, Resampling, Row, measure
 from harness.evaluation.contrasts import adjust, contrast_rows
 from harness.evaluation.fidelity import fidelity_units
+from harness.evaluation.interactions import interaction_rows
 from harness.evaluation.panel import OVERALL, MixRuns, Panel, build_panel, subgroup_levels
 from harness.evaluation.predictions import HeldOut, Predicted, check_predictions, held_out_sentences
+from harness.evaluation.reliability import reliability_rows, with_temperatures
+from harness.evaluation.rows import gap_rows, metric_rows
+from harness.evaluation.square import Cell, effect_rows, find_square
 from harness.metrics.counts import confusion
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
 from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
 from harness.schemas.manifest import Counts
 from harness.schemas.recipe import Evaluation
-from harness.schemas.tables import CONFUSION, CONTRASTS, GOLD, METRICS, PREDICTIONS, TableSpec
+from harness.schemas.tables import (
+    CONFUSION,
+    CONTRASTS,
+    GOLD,
+    METRICS,
+    PREDICTIONS,
+    RELIABILITY,
+    TEMPERATURES,
+    TableSpec,
+)
 from harness.store import Run, Unit, read_table, write_table
 
 log = logging.getLogger(__name__)
@@ -40,15 +53,19 @@ WITHOUT_CONTRASTS = ("majority",)  # a floor, not a competitor: it learns nothin
 # Thousands of small products: on a busy machine their threads wait for one another (4 ms instead of 0.2 ms each).
 BLAS_THREADS = 1
 BY_SUBGROUP_SPLIT = "test"  # validation is for choosing, so it is looked at overall only
+VALIDATION_SPLIT = "validation"
+WRITTEN: tuple[TableSpec, ...] = (METRICS, CONTRASTS, CONFUSION, RELIABILITY, TEMPERATURES)
 
 
 @dataclass
 class Tables:
     """Rows as they come up."""
 
-    metrics: list[Row]
-    contrasts: list[Row]
-    confusion: list[Row]
+    metrics: list[Row] = field(default_factory=list)
+    contrasts: list[Row] = field(default_factory=list)
+    confusion: list[Row] = field(default_factory=list)
+    reliability: list[Row] = field(default_factory=list)
+    temperatures: list[Row] = field(default_factory=list)
 
 
 def units(run: Run) -> list[Unit]:
@@ -62,6 +79,7 @@ def units(run: Run) -> list[Unit]:
             learner: len(paths) for learner, paths in _prediction_paths(run, run.recipe.mixes[0].name).items()
         },
         "splits": list(run.recipe.file.scoring.splits),
+        "square": list((find_square(run.recipe) or {}).values()),
     }
     return [
         Unit(
@@ -71,7 +89,7 @@ def units(run: Run) -> list[Unit]:
             settings=settings,
             seed_path=("evaluation",),
             work=partial(_work, run),
-            outputs=("metrics.parquet", "contrasts.parquet", "confusion.parquet"),
+            outputs=tuple(f"{spec.name}.parquet" for spec in WRITTEN),
         ),
         *fidelity_units(run),
     ]
@@ -83,7 +101,12 @@ def reference_mix(settings: Evaluation, mixes: Sequence[str]) -> str:
 
 
 def evaluate(
-    panel: Panel, runs: Mapping[str, Sequence[MixRuns]], *, settings: Evaluation, root_seed: int
+    panel: Panel,
+    runs: Mapping[str, Sequence[MixRuns]],
+    *,
+    settings: Evaluation,
+    root_seed: int,
+    square: Mapping[Cell, str] | None = None,
 ) -> tuple[list[Row], list[Row]]:
     """METRICS and CONTRASTS rows of one split.
 
@@ -92,37 +115,54 @@ def evaluate(
         runs: Learner to its mixes; all mixes of a learner have the same number of train seeds.
         settings: What the recipe says of evaluation.
         root_seed: The recipe's seed.
+        square: The four mixes of the 2 x 2 of alignments, where there are four.
     """
-    with threadpool_limits(BLAS_THREADS, user_api="blas"):
-        return _evaluate(panel, runs, settings=settings, root_seed=root_seed)
-
-
-def _evaluate(
-    panel: Panel, runs: Mapping[str, Sequence[MixRuns]], *, settings: Evaluation, root_seed: int
-) -> tuple[list[Row], list[Row]]:
     metrics: list[Row] = []
     contrasts: list[Row] = []
     patients = draw_patients(panel.n_patients, settings.n_bootstrap, rng=_stream(root_seed, "patients", panel.split))
     swaps = draw_swaps(panel.n_patients, settings.n_bootstrap, rng=_stream(root_seed, "swaps", panel.split))
-    for learner, mixes in runs.items():
-        n_seeds = mixes[0].predicted.shape[0]
-        rng = _stream(root_seed, "train_seeds", str(n_seeds))
-        drawn = Resampling(patients, draw_seeds(n_seeds, settings.n_bootstrap, rng=rng), swaps)
-        by_variable: dict[str, list[Measured]] = {}
-        rows: list[Row] = []
-        reference = reference_mix(settings, [one.mix for one in mixes])
-        for part in panel.slices:
-            measured = measure(panel, part, mixes, drawn=drawn, settings=settings)
-            metrics += metric_rows(measured, panel, learner=learner, confidence=settings.confidence)
-            if learner not in WITHOUT_CONTRASTS:
-                rows += contrast_rows(measured, panel, learner=learner, reference=reference, drawn=drawn,
-                                      confidence=settings.confidence)  # fmt: skip
-            by_variable.setdefault(part.variable, []).append(measured.for_gap())
-        for variable, levels in by_variable.items():
-            if variable != OVERALL:
-                metrics += gap_rows(levels, panel, learner=learner, confidence=settings.confidence)
-        contrasts += adjust(rows)
+    with threadpool_limits(BLAS_THREADS, user_api="blas"):
+        for learner, mixes in runs.items():
+            n_seeds = mixes[0].predicted.shape[0]
+            rng = _stream(root_seed, "train_seeds", str(n_seeds))
+            drawn = Resampling(patients, draw_seeds(n_seeds, settings.n_bootstrap, rng=rng), swaps)
+            found = _Learner(panel, learner, drawn, settings, reference_mix(settings, [one.mix for one in mixes]))
+            found.look(mixes, square)
+            metrics += found.metrics
+            contrasts += adjust(found.contrasts)
     return metrics, contrasts
+
+
+@dataclass
+class _Learner:
+    """Rows of one learner as its slices are looked at."""
+
+    panel: Panel
+    learner: str
+    drawn: Resampling
+    settings: Evaluation
+    reference: str
+    metrics: list[Row] = field(default_factory=list)
+    contrasts: list[Row] = field(default_factory=list)
+
+    def look(self, mixes: Sequence[MixRuns], square: Mapping[Cell, str] | None) -> None:
+        said: dict[str, Any] = {"learner": self.learner, "confidence": self.settings.confidence}
+        compared = said | {"reference": self.reference, "drawn": self.drawn}
+        competes = self.learner not in WITHOUT_CONTRASTS
+        by_variable: dict[str, list[Measured]] = {}
+        for part in self.panel.slices:
+            measured = measure(self.panel, part, mixes, drawn=self.drawn, settings=self.settings)
+            self.metrics += metric_rows(measured, self.panel, **said)
+            if competes:
+                self.contrasts += contrast_rows(measured, self.panel, **compared)
+            if competes and square:
+                self.contrasts += effect_rows(measured, self.panel, square, **said)
+            by_variable.setdefault(part.variable, []).append(measured.for_levels())
+        by_variable.pop(OVERALL)
+        for levels in by_variable.values():
+            self.metrics += gap_rows(levels, self.panel, **said)
+            if competes:
+                self.contrasts += interaction_rows(levels, self.panel, **compared)
 
 
 def _work(run: Run, folder: Path) -> Counts:
@@ -133,7 +173,7 @@ def _work(run: Run, folder: Path) -> Counts:
     levels = subgroup_levels(gold, settings.subgroups, _declared_levels(run))
     held_out = held_out_sentences(gold, splits, run.task.label_ids)
     predictions = _read_predictions(run, held_out)
-    tables = Tables([], [], [])
+    tables = Tables()
     notes: dict[str, Any] = {"n_bootstrap": settings.n_bootstrap, "max_undefined_share": MAX_UNDEFINED_SHARE}
     for split in splits:
         in_test = split == BY_SUBGROUP_SPLIT
@@ -141,31 +181,60 @@ def _work(run: Run, folder: Path) -> Counts:
         if not panel.sentence_ids:
             log.warning("evaluation: gold has no %s sentences; leave it out of scoring.splits to silence this", split)
             continue
-        in_split = np.flatnonzero(np.asarray(held_out.split.to_pylist()) == split)
-        runs = {
-            learner: [_mix_runs(mix, learner, answers, in_split) for mix, answers in by_mix.items()]
-            for learner, by_mix in predictions.items()
-        }
-        metrics, contrasts = evaluate(panel, runs, settings=settings, root_seed=run.seed)
+        runs = _runs_on(split, predictions, held_out)
+        if in_test:
+            runs = _scaled(runs, predictions, held_out, tables)
+        metrics, contrasts = evaluate(
+            panel, runs, settings=settings, root_seed=run.seed, square=find_square(run.recipe) if in_test else None
+        )
         tables.metrics += metrics
         if in_test:
             tables.contrasts += contrasts
             tables.confusion += _confusion_rows(panel, runs)
+            for one in (one for mixes in runs.values() for one in mixes):
+                tables.reliability += reliability_rows(panel, one, min_patients=settings.min_patients)
             notes["sentences_without_level"] = _without_level(panel, levels)
     return _write(folder, tables, rows_in=len(held_out.sentence_ids) * len(_all_paths(run)), notes=notes)
 
 
+def _runs_on(
+    split: str, predictions: Mapping[str, Mapping[str, Sequence[Predicted]]], held_out: HeldOut
+) -> dict[str, list[MixRuns]]:
+    rows = np.flatnonzero(np.asarray(held_out.split.to_pylist()) == split)
+    return {
+        learner: [_mix_runs(mix, learner, answers, rows) for mix, answers in by_mix.items()]
+        for learner, by_mix in predictions.items()
+    }
+
+
+def _scaled(
+    runs: Mapping[str, Sequence[MixRuns]],
+    predictions: Mapping[str, Mapping[str, Sequence[Predicted]]],
+    held_out: HeldOut,
+    tables: Tables,
+) -> dict[str, list[MixRuns]]:
+    """The runs with scaled probabilities, where there are validation sentences to fit a temperature on."""
+    truth = held_out.truth[np.asarray(held_out.split.to_pylist()) == VALIDATION_SPLIT]
+    if not truth.size:
+        return {learner: list(mixes) for learner, mixes in runs.items()}
+    found: dict[str, list[MixRuns]] = {}
+    for learner, fitted_on in _runs_on(VALIDATION_SPLIT, predictions, held_out).items():
+        for test, validation in zip(runs[learner], fitted_on, strict=True):
+            scaled, rows = with_temperatures(test, validation, truth)
+            found.setdefault(learner, []).append(scaled)
+            tables.temperatures += rows
+    return found
+
+
 def _write(folder: Path, tables: Tables, *, rows_in: int, notes: dict[str, Any]) -> Counts:
-    written: list[tuple[TableSpec, list[Row]]] = [
-        (METRICS, tables.metrics),
-        (CONTRASTS, tables.contrasts),
-        (CONFUSION, tables.confusion),
-    ]
-    for spec, rows in written:
+    rows_out = 0
+    for spec in WRITTEN:
+        rows: list[Row] = getattr(tables, spec.name)
         write_table(folder / f"{spec.name}.parquet", rows, spec)
         notes[f"{spec.name}_rows"] = len(rows)
+        rows_out += len(rows)
     notes["metrics_without_value"] = sum(row["status"] != "ok" for row in tables.metrics)
-    return Counts(rows_in=rows_in, rows_out=sum(len(rows) for _, rows in written), notes=notes)
+    return Counts(rows_in=rows_in, rows_out=rows_out, notes=notes)
 
 
 def _prediction_paths(run: Run, mix: str) -> dict[str, list[Path]]:

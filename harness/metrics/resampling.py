@@ -41,8 +41,8 @@ def draw_patients(n_patients: int, n_replicates: int, *, rng: np.random.Generato
 def draw_seeds(n_seeds: int, n_replicates: int, *, rng: np.random.Generator) -> Floats:
     """Share of each train seed when n_seeds are drawn with replacement, shape (n_replicates, n_seeds).
 
-    With one seed every share is 1: the interval then covers patients alone. With few seeds the spread between them is
-    underestimated, by a factor of (n_seeds - 1) / n_seeds in the variance.
+    With one seed every share is 1. With few seeds the spread between them is underestimated, by a factor of
+    (n_seeds - 1) / n_seeds in the variance; `significance.two_level_noise` scales that away.
     """
     return rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_replicates) / n_seeds
 
@@ -76,18 +76,3 @@ def resample_sums(per_patient: NDArray[Any], multiplicities: Multiplicities) -> 
         drawn = multiplicities[start : start + step].astype(dtype, copy=False)
         sums[:, start : start + step] = np.matmul(columns, drawn.T)
     return np.moveaxis(sums.reshape(*per_patient.shape[1:], n_replicates), -1, 0)
-
-
-def average_seeds(values: Floats, shares: Floats) -> Floats:
-    """Mean over the train seeds that each replicate drew.
-
-    Args:
-        values: Shape (n_replicates, n_mixes, n_seeds), NaN where undefined.
-        shares: From `draw_seeds`, shape (n_replicates, n_seeds).
-
-    Returns:
-        Shape (n_replicates, n_mixes); NaN where a seed that was drawn is undefined.
-    """
-    drawn = shares[:, None, :]
-    mean: Floats = np.where(drawn > 0, values * drawn, 0.0).sum(axis=-1)
-    return mean

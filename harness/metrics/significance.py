@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from harness.metrics.counts import Floats
 from harness.metrics.resampling import Multiplicities, resample_sums
+from harness.metrics.uncertainty import SAME, Spread, half_width, t_quantile
 
 TIE_TOLERANCE = 1e-12  # two ways of adding the same counts differ by less; equal differences must count as equal
+NORMAL_QUANTILE = 1.959964  # |z| stays below it with probability 0.95
 
 
 def swapped_sums(first: Floats, second: Floats, swaps: Multiplicities) -> tuple[Floats, Floats]:
@@ -45,6 +47,97 @@ def permutation_p(observed: float, permuted: Floats) -> float:
     """
     n_extreme = int((~(np.abs(permuted) < abs(observed) - TIE_TOLERANCE)).sum())
     return (1 + n_extreme) / (1 + permuted.size)
+
+
+def p_with_seeds(p_value: float, difference: float, spread: Spread) -> float:
+    """A p-value about these trained models, widened to one about mixes: other train seeds could have come.
+
+    The p-value asked for is the level at which the interval of `half_width` would just touch zero, with the patients'
+    part of that interval taken from the permutations: their p-value is turned into a number of standard errors.
+    Unchanged with one train seed, or with seeds that add nothing to what patients explain.
+
+    Args:
+        p_value: From `permutation_p`.
+        difference: The difference as it was found.
+        spread: Of the difference.
+    """
+    if spread.reason or spread.seeds == 0:
+        return p_value
+    reached = abs(difference)
+    if spread.patients > SAME:
+        reached = t_quantile(1 - p_value, spread.df_patients) * spread.patients
+    return _level_where(reached, spread)
+
+
+def wald_p(difference: float, spread: Spread) -> float | None:
+    """Two-sided p-value that agrees with the interval: below 1 - confidence exactly where that leaves out zero."""
+    if spread.reason:
+        return None
+    if spread.total <= SAME:
+        return 1.0 if abs(difference) <= SAME else None
+    return _level_where(abs(difference), spread)
+
+
+def _level_where(reached: float, spread: Spread) -> float:
+    """The level whose half width equals `reached`, by bisection on its logarithm."""
+    low, high = np.log(1e-12), 0.0
+    for _ in range(50):  # 27.6 / 2**50: finer than a float
+        middle = (low + high) / 2
+        low, high = (middle, high) if half_width(spread, 1 - float(np.exp(middle))) > reached else (low, middle)
+    return float(np.exp(high))
+
+
+def heterogeneity_p(gains: Sequence[float], spreads: Sequence[Spread], draws: Floats) -> float:
+    """Do levels gain differently? Cochran's Q against its distribution when they do not.
+
+    Args:
+        gains: The difference at each level, shape (n_levels,).
+        spreads: Of each.
+        draws: How far each level's gain moves in replicates of patients and train seeds together, centred on nothing
+            and widened for few patients and seeds (`two_level_noise`), shape (n_replicates, n_levels), NaN where
+            undefined. Levels that share patients move together, which Q's chi-square table would not know.
+
+    Returns:
+        (1 + draws with a Q at least as large) / (1 + draws); an undefined one counts as such.
+
+    Source: Cochran, The combination of estimates from different experiments, Biometrics 10 (1954) 101-129.
+    """
+    weights = np.array([1 / max(one.total, SAME) ** 2 for one in spreads])
+    observed = _cochran_q(np.asarray(gains, dtype=np.float64)[None], weights)[0]
+    drawn = _cochran_q(draws, weights)
+    n_extreme = int((~(drawn < observed - TIE_TOLERANCE * max(1.0, observed))).sum())
+    return (1 + n_extreme) / (1 + drawn.size)
+
+
+def two_level_noise(replicates: Floats, by_seed: Floats, shares: Floats, spread: Spread) -> Floats:
+    """What a number moves by when patients and train seeds are drawn again, widened for how few they are.
+
+    Args:
+        replicates: Of patients, shape (n_replicates, n_seeds).
+        by_seed: The number itself, shape (n_seeds,).
+        shares: From `draw_seeds`, shape (n_replicates, n_seeds).
+        spread: Of the number; scales either part to its standard error times the ratio of a t to a normal quantile at
+            95%, so that a test at 5% is right and those nearby nearly so.
+
+    Returns:
+        Shape (n_replicates,), centred on 0.
+    """
+    noise = _scaled(replicates.mean(axis=1), spread.patients, spread.df_patients)
+    if spread.seeds > 0:
+        noise = noise + _scaled(shares @ by_seed, spread.seeds, spread.df_seeds)
+    return noise
+
+
+def _scaled(moved: Floats, standard_error: float, df: float) -> Floats:
+    centred = moved - np.nanmean(moved)
+    sd = float(np.sqrt(np.nanmean(np.square(centred))))
+    return centred * (standard_error / sd * t_quantile(0.95, df) / NORMAL_QUANTILE if sd > SAME else 0.0)
+
+
+def _cochran_q(gains: Floats, weights: Floats) -> Floats:
+    mean = (gains * weights).sum(axis=1, keepdims=True) / weights.sum()
+    q: Floats = (np.square(gains - mean) * weights).sum(axis=1)
+    return q
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,7 +1,14 @@
-"""Intervals from the replicates that `resampling.py` makes possible."""
+"""Intervals from the replicates that `resampling.py` makes possible.
+
+Two ways lead from replicates to an interval. `percentile_interval` reads off their central share: it fits any
+statistic, and with 20 to 50 patients it is too narrow. What a study concludes from (metrics of mixes and their
+differences) goes through a `Spread` instead: standard errors from the replicates, t quantiles for how few patients and
+train seeds there are. The choice was made by simulation (`benchmarks/coverage.py`; figures in docs/statistics.md).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +19,8 @@ from harness.metrics.counts import Floats
 # ones that condition is no longer a footnote. A class that only two patients have is missed by 13% of the replicates,
 # one that three have by just under 5%.
 MAX_UNDEFINED_SHARE = 0.05
+# Of replicates that differ by no more than this nothing but rounding differs.
+SAME = 1e-12
 
 
 class Interval(NamedTuple):
@@ -22,6 +31,30 @@ class Interval(NamedTuple):
     reason: str | None
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How far one number would move with other patients, and with other train seeds.
+
+    Attributes:
+        patients: Standard error from patients, the seeds as they are; NaN where it cannot be told.
+        seeds: Standard error from train seeds beyond what they share with `patients`; 0 with one seed.
+        df_patients: Degrees of freedom behind `patients`.
+        df_seeds: Train seeds minus one.
+        reason: Why there is no standard error, or None.
+    """
+
+    patients: float
+    seeds: float
+    df_patients: float
+    df_seeds: int
+    reason: str | None = None
+
+    @property
+    def total(self) -> float:
+        """Standard error from both."""
+        return float(np.hypot(self.patients, self.seeds))
+
+
 def percentile_interval(replicates: Floats, confidence: float) -> Interval:
     """The central share of the replicates, ends interpolated linearly between neighbours.
 
@@ -30,9 +63,7 @@ def percentile_interval(replicates: Floats, confidence: float) -> Interval:
             out; where they are more than MAX_UNDEFINED_SHARE there is no interval.
         confidence: Share inside, e.g. 0.95.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. Simple and range-preserving, and with
-    few patients somewhat too narrow: at 50 patients a 95% interval of macro-F1 held the truth in 91% of 400 simulated
-    studies (tests/metrics/test_uncertainty.py).
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
     """
     ordered = np.sort(replicates)  # NaN last
     n_defined = ordered.size - int(np.isnan(ordered).sum())
@@ -42,3 +73,118 @@ def percentile_interval(replicates: Floats, confidence: float) -> Interval:
     ends = np.array([(1 - confidence) / 2, (1 + confidence) / 2]) * (n_defined - 1)
     low, high = np.interp(ends, np.arange(n_defined), ordered[:n_defined])
     return Interval(float(low), float(high), None)
+
+
+def spread_of(replicates: Floats, by_seed: Floats, *, n_patients: int, n_effective: float) -> Spread:
+    """Standard errors of a mean over train seeds, from the same replicates of patients for every seed.
+
+    With d(p, s) = patient + seed + patient x seed as random effects, replicates of the mean over seeds hold the first
+    and third; the scatter of seeds holds the second and third. What both hold is seen in how the seeds of one replicate
+    differ from one another, and is taken off once.
+
+    Args:
+        replicates: The number under each replicate of patients, shape (n_replicates, n_seeds), NaN where undefined.
+        by_seed: The number itself, shape (n_seeds,).
+        n_patients: Patients that were resampled; the bootstrap's variance is too small by (n - 1) / n.
+        n_effective: Patients that carry the number (`effective_patients`); degrees of freedom are one less.
+
+    Source: two-way random effects by moments, Searle, Casella and McCulloch, Variance Components (1992), ch. 4;
+    Davison and Hinkley, Bootstrap Methods and their Application (1997), sec. 2.3 for the factor n / (n - 1).
+    """
+    n_seeds = by_seed.size
+    df = (max(1.0, n_effective - 1), n_seeds - 1)
+    undefined = np.isnan(replicates).any(axis=1)
+    n_undefined = int(undefined.sum())
+    if n_undefined > MAX_UNDEFINED_SHARE * undefined.size:
+        reason = f"no interval: undefined in {n_undefined} of {undefined.size} replicates"
+        return Spread(float("nan"), 0.0, *df, reason)
+    if n_patients < 2:
+        return Spread(float("nan"), 0.0, *df, "no interval: one patient shows no spread between patients")
+    kept = replicates[~undefined] if n_undefined else replicates
+    correction = n_patients / (n_patients - 1)
+    mean = kept.mean(axis=1)
+    of_patients = correction * mean.var()
+    if n_seeds == 1:
+        return Spread(_root(of_patients), 0.0, *df)
+    shared = correction * np.square(kept - mean[:, None]).mean(axis=0).sum() / (n_seeds * (n_seeds - 1))
+    of_seeds = by_seed.var(ddof=1) / n_seeds - shared
+    return Spread(_root(of_patients), _root(of_seeds), *df)
+
+
+def effective_patients(sizes: Floats, n_carrying: int) -> float:
+    """For how many equal patients these stand.
+
+    Args:
+        sizes: Sentences of each patient, shape (n_patients,).
+        n_carrying: Patients with something in them that the number is made of, e.g. the class of an F1.
+
+    Source: Kish, Survey Sampling (1965), sec. 11.7 for unequal sizes; the lesser of the two is a convention of our own,
+    chosen by simulation.
+    """
+    squares = float(np.square(sizes).sum())
+    return min(float(n_carrying), float(sizes.sum()) ** 2 / squares) if squares > 0 else 0.0
+
+
+def half_width(spread: Spread, confidence: float) -> float:
+    """Half of an interval on the scale of the number.
+
+    Patients' and seeds' own half widths, each with its t quantile, are joined as the root of their squares. A common t
+    with Satterthwaite's degrees of freedom is too narrow when three seeds carry most of the variance (simulated).
+
+    Source: Howe, Approximate confidence limits on the mean of X + Y where X and Y are two tabled independent random
+    variables, J. Am. Stat. Assoc. 69 (1974) 789-794.
+    """
+    width = t_quantile(confidence, spread.df_patients) * spread.patients
+    if spread.seeds > 0:
+        width = float(np.hypot(width, t_quantile(confidence, spread.df_seeds) * spread.seeds))
+    return width
+
+
+def bounded_interval(value: float, spread: Spread, *, confidence: float, bounds: tuple[float, float]) -> Interval:
+    """Interval of a metric with bounds, made on the logit scale so that it stays inside them.
+
+    At a bound itself patients cannot differ, and the logit is infinite; there the interval is the exact binomial one
+    with patients (the effective number) in the place of trials.
+
+    Args:
+        value: The number, within `bounds`.
+        spread: Of the number.
+        confidence: Share of studies whose interval is to hold the truth.
+        bounds: Smallest and largest possible value.
+
+    Source: delta method on the logit, Agresti, Categorical Data Analysis, 3rd ed. (2013), sec. 3.1.6; at a bound
+    Clopper and Pearson, Biometrika 26 (1934) 404-413.
+    """
+    if spread.reason:
+        return Interval(None, None, spread.reason)
+    low, high = bounds
+    place = (value - low) / (high - low)
+    width = half_width(spread, confidence) / (high - low)
+    if min(place, 1 - place) <= SAME:
+        reach = (high - low) * (1 - ((1 - confidence) / 2) ** (1 / (spread.df_patients + 1)))
+        return Interval(low, low + reach, None) if place < 0.5 else Interval(high - reach, high, None)
+    if width <= SAME:
+        return Interval(None, None, "no interval: every patient shows the same")
+    logit = np.log(place / (1 - place))
+    ends = logit + np.array([-1, 1]) * width / (place * (1 - place))
+    first, last = low + (high - low) / (1 + np.exp(-np.clip(ends, -700, 700)))  # exp overflows past 709
+    return Interval(float(first), float(last), None)
+
+
+def plain_interval(value: float, spread: Spread, *, confidence: float, bounds: tuple[float, float]) -> Interval:
+    """Interval of a difference: as far to either side, cut off at the bounds. No width where nothing differs."""
+    if spread.reason:
+        return Interval(None, None, spread.reason)
+    width = half_width(spread, confidence)
+    return Interval(max(bounds[0], value - width), min(bounds[1], value + width), None)
+
+
+def t_quantile(confidence: float, df: float) -> float:
+    """What |t| stays below with this probability."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, (1 + confidence) / 2))
+
+
+def _root(variance: float) -> float:
+    return float(np.sqrt(max(variance, 0.0)))

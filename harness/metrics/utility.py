@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.metrics import counts
+from harness.metrics.calibration import brier, expected_calibration_error
 from harness.metrics.counts import Codes, Floats, Tallies
 from harness.metrics.estimate import Estimate, known, undefined
 from harness.metrics.ranking import auroc
@@ -26,14 +27,15 @@ class Metric:
         maximise: Whether more is better.
         bounds: Smallest and largest possible value.
         per_class: One value per class, or one for all.
-        source: `counts` of hard decisions, `ranks` of probabilities, or the `levels` of a subgroup variable.
+        source: `counts` of hard decisions, `ranks` of probabilities, the `probabilities` themselves, the same `scaled`
+            by a temperature that validation chose, or the `levels` of a subgroup variable.
     """
 
     name: str
     maximise: bool
     bounds: tuple[float, float]
     per_class: bool
-    source: Literal["counts", "ranks", "levels"]
+    source: Literal["counts", "ranks", "probabilities", "scaled", "levels"]
 
 
 METRICS = {
@@ -45,6 +47,10 @@ METRICS = {
     "recall": Metric("recall", True, (0, 1), True, "counts"),
     "f1": Metric("f1", True, (0, 1), True, "counts"),
     "auroc": Metric("auroc", True, (0, 1), True, "ranks"),
+    "ece": Metric("ece", False, (0, 1), False, "probabilities"),
+    "brier": Metric("brier", False, (0, 2), False, "probabilities"),
+    "ece_scaled": Metric("ece_scaled", False, (0, 1), False, "scaled"),
+    "brier_scaled": Metric("brier_scaled", False, (0, 2), False, "scaled"),
     "macro_f1_gap": Metric("macro_f1_gap", False, (0, 1), False, "levels"),
 }
 
@@ -65,7 +71,7 @@ def utility(truth: Codes, predicted: Codes, probability: Floats, n_classes: int)
     Args:
         truth: True class of each sentence, 0 to n_classes - 1, shape (n_sentences,).
         predicted: Predicted class, same shape.
-        probability: Probability of each class, shape (n_sentences, n_classes); orders sentences for AUROC.
+        probability: Probability of each class, shape (n_sentences, n_classes).
         n_classes: Number of classes of the task, whether they occur or not.
 
     Returns:
@@ -89,7 +95,20 @@ def utility(truth: Codes, predicted: Codes, probability: Floats, n_classes: int)
         elif metric.source == "ranks":
             values = np.array([auroc(probability[:, k], truth == k) for k in range(n_classes)])
             found.update({(name, k): _per_class(name, values[k], tallies, k) for k in range(n_classes)})
+        elif metric.source == "probabilities":
+            found[name, ALL] = calibration(truth, predicted, probability)[name]
     return found
+
+
+def calibration(truth: Codes, predicted: Codes, probability: Floats) -> dict[str, Estimate]:
+    """Calibration error and Brier score by name; arguments as those of `utility`."""
+    if truth.size == 0:
+        return dict.fromkeys(("ece", "brier"), undefined("no sentence"))
+    confidence = probability[np.arange(truth.size), predicted]
+    return {
+        "ece": known(expected_calibration_error(confidence, predicted == truth)),
+        "brier": known(brier(truth, probability)),
+    }
 
 
 def mean_over_seeds(estimates: list[Estimate]) -> Estimate:

@@ -7,8 +7,17 @@ import pytest
 from harness.evaluation.contrasts import adjust
 
 
-def row(p: float | None, *, metric: str = "macro_f1", label: str = "all", variable: str = "overall") -> dict[str, Any]:
-    return {"p_value": p, "metric": metric, "class": label, "subgroup_variable": variable, "learner": "llm"}
+def row(
+    p: float | None,
+    *,
+    metric: str = "macro_f1",
+    label: str = "all",
+    variable: str = "overall",
+    level: str = "all",
+    against: str = "gold",
+) -> dict[str, Any]:
+    return {"p_value": p, "metric": metric, "class": label, "subgroup_variable": variable, "subgroup_level": level,
+            "mix_b": against, "learner": "llm"}  # fmt: skip
 
 
 def test_families_say_what_they_control_and_over_how_many_tests() -> None:
@@ -21,6 +30,10 @@ def test_families_say_what_they_control_and_over_how_many_tests() -> None:
         row(0.03, metric="f1", label="other"),
         row(0.01, variable="sex"),
         row(0.03, variable="site"),
+        row(0.01, variable="sex", level="(interaction)"),
+        row(0.03, variable="site", level="(interaction)"),
+        row(0.02, against="(2 x 2)"),
+        row(0.02, against="(2 x 2)", variable="sex"),
     ]
     adjusted = [(one["family"], pytest.approx(one["p_adjusted"])) for one in adjust(rows)]
     assert adjusted == [
@@ -32,6 +45,10 @@ def test_families_say_what_they_control_and_over_how_many_tests() -> None:
         ("holm:f1 per class overall, llm (3 tests)", 0.04),
         ("bh:macro_f1 by subgroup, llm (2 tests)", 0.02),
         ("bh:macro_f1 by subgroup, llm (2 tests)", 0.03),
+        ("holm:macro_f1, whether the gain differs between subgroup levels, llm (2 tests)", 0.02),
+        ("holm:macro_f1, whether the gain differs between subgroup levels, llm (2 tests)", 0.03),
+        ("holm:macro_f1 effects of the 2 x 2 overall, llm (1 test)", 0.02),
+        ("bh:macro_f1 effects of the 2 x 2 by subgroup, llm (1 test)", 0.02),
     ]
 
 

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from toy_study import LABELS, Study, toy_predictions
 
 from harness.errors import DataError
-from harness.evaluation.stage import units
+from harness.evaluation.stage import WRITTEN, units
 from harness.schemas.manifest import Counts
 from harness.schemas.tables import CONFUSION, CONTRASTS, METRICS, TableSpec
 from harness.store import read_rows
@@ -46,12 +46,12 @@ def test_units_need_no_files_and_have_settings_that_json_can_hold(make_study: Ma
 def test_tables_are_complete_and_counted(make_study: MakeStudy) -> None:
     study = make_study()
     folder, counts = work(study)
-    assert {path.name for path in folder.iterdir()} == {"metrics.parquet", "contrasts.parquet", "confusion.parquet"}
-    n_rows = sum(len(rows_of(study, spec)) for spec in (METRICS, CONTRASTS, CONFUSION))
+    assert {path.stem for path in folder.iterdir()} == {spec.name for spec in WRITTEN}
+    n_rows = sum(len(rows_of(study, spec)) for spec in WRITTEN)
     assert counts.rows_out == n_rows
     assert counts.rows_in == 24 * 8 * 2 * 4
     n_slices = 1 + 2 + 3 + 3  # overall, sex, age band (one level nobody has), site
-    n_columns = 4 + 4 * 3  # four metrics of all classes, four of each
+    n_columns = 4 + 4 + 4 * 3  # four metrics of all classes, four of calibration, four of each class
     per_seed = rows_of(study, METRICS, split="test", mix="gold", learner="llm", train_seed="1")
     assert len(per_seed) == n_slices * n_columns
     assert (
@@ -134,7 +134,7 @@ def test_names_of_patients_and_order_of_rows_change_nothing(make_study: MakeStud
     renamed.write_gold(rows)
     work(plain)
     work(renamed)
-    for spec in (METRICS, CONTRASTS, CONFUSION):
+    for spec in WRITTEN:
         assert rows_of(plain, spec) == rows_of(renamed, spec)
 
 
@@ -185,8 +185,9 @@ def test_contrasts_are_differences_of_the_metrics(make_study: MakeStudy) -> None
     rows = rows_of(study, CONTRASTS)
     assert {(row["mix_a"], row["mix_b"]) for row in rows} == {("better", "gold")}
     assert {row["learner"] for row in rows} == {"llm", "tfidf"}  # majority is a floor, not a competitor
-    assert len(rows) == 2 * (3 + len(LABELS) + 8)
-    for row in rows:
+    n_levels, n_variables, n_metrics = 8, 3, 2
+    assert len(rows) == 2 * (3 + len(LABELS) + n_metrics * (n_levels + n_variables))
+    for row in (row for row in rows if row["subgroup_level"] != "(interaction)"):
         where = {name: row[name] for name in ("learner", "metric", "class", "subgroup_variable", "subgroup_level")}
         a, b = (
             rows_of(study, METRICS, split="test", train_seed="all", mix=mix, **where)[0] for mix in ("better", "gold")

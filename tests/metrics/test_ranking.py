@@ -5,16 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from harness import seeds
-from harness.metrics.ranking import (
-    MAX_EXACT_PATIENTS,
-    N_SCORE_BINS,
-    auroc,
-    auroc_by_bins,
-    auroc_by_pairs,
-    pair_wins,
-    resampled_auroc,
-)
-from harness.metrics.resampling import draw_patients
+from harness.metrics.ranking import auroc, auroc_by_pairs, auroc_from_sums, pair_wins, placements_by_patient
+from harness.metrics.resampling import draw_patients, resample_sums
 
 
 def invented(name: str, n: int, n_patients: int, *, decimals: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,38 +67,34 @@ def test_exact_replicates_equal_repeated_rows(decimals: int) -> None:
 def test_replicates_without_positives_are_undefined() -> None:
     score, positive, patient = np.array([0.9, 0.1, 0.4]), np.array([True, False, False]), np.array([0, 1, 2])
     drawn = np.array([[0, 2, 1], [3, 0, 0], [1, 1, 1]], dtype=np.uint8)
-    for method in (auroc_by_pairs, auroc_by_bins):
-        assert np.isnan(method(score, positive, patient, drawn)).tolist() == [True, True, False]
+    assert np.isnan(auroc_by_pairs(score, positive, patient, drawn)).tolist() == [True, True, False]
 
 
-def test_bins_are_exact_where_the_scores_are_few() -> None:
-    score, positive, patient = invented("few", 300, 20, decimals=0)
-    assert np.unique(score).size <= N_SCORE_BINS
-    drawn = draw_patients(20, 200, rng=seeds.generator(2, "test_ranking"))
-    exact = auroc_by_pairs(score, positive, patient, drawn)
-    np.testing.assert_allclose(auroc_by_bins(score, positive, patient, drawn), exact, atol=1e-12)
-
-
-@pytest.mark.parametrize(("n", "n_patients"), [(400, 150), (3000, 300)])
-def test_bins_move_no_end_of_an_interval_by_a_fiftieth_of_its_width(n: int, n_patients: int) -> None:
-    score, positive, patient = invented(f"bins/{n}", n, n_patients)
-    assert np.unique(score).size > N_SCORE_BINS
+@pytest.mark.parametrize(("n", "n_patients", "decimals"), [(400, 150, 12), (3000, 300, 12), (1000, 150, 1)])
+def test_placements_give_the_standard_error_of_the_exact_replicates(n: int, n_patients: int, decimals: int) -> None:
+    score, positive, patient = invented(f"first/{n}", n, n_patients, decimals=decimals)
     drawn = draw_patients(n_patients, 1000, rng=seeds.generator(3, "test_ranking"))
-    exact = np.quantile(auroc_by_pairs(score, positive, patient, drawn), [0.025, 0.5, 0.975])
-    binned = np.quantile(auroc_by_bins(score, positive, patient, drawn), [0.025, 0.5, 0.975])
-    assert np.abs(exact - binned).max() < (exact[2] - exact[0]) / 50
+    exact = auroc_by_pairs(score, positive, patient, drawn)
+    first = by_placements(score, positive, patient, drawn)
+    assert first.std() == pytest.approx(exact.std(), rel=0.02)
+    assert np.corrcoef(first, exact)[0, 1] > 0.998
 
 
-def test_bins_give_the_point_estimate_when_everybody_is_drawn_once() -> None:
-    score, positive, patient = invented("once", 500, 30)
-    once = np.ones((1, 30), dtype=np.uint8)
-    assert auroc_by_bins(score, positive, patient, once)[0] == pytest.approx(auroc(score, positive), abs=1e-12)
+def by_placements(score: np.ndarray, positive: np.ndarray, patient: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    by_patient = placements_by_patient(score, positive, patient, drawn.shape[1])
+    return auroc_from_sums(resample_sums(by_patient, drawn), by_patient.sum(axis=0))
 
 
-def test_many_patients_are_binned_and_few_are_not() -> None:
-    for n_patients, method in ((MAX_EXACT_PATIENTS, auroc_by_pairs), (MAX_EXACT_PATIENTS + 1, auroc_by_bins)):
-        score, positive, patient = invented(f"choice/{n_patients}", 600, n_patients)
-        drawn = draw_patients(n_patients, 20, rng=seeds.generator(4, "test_ranking"))
-        np.testing.assert_array_equal(
-            resampled_auroc(score, positive, patient, drawn), method(score, positive, patient, drawn)
-        )
+def test_placements_hand_computed() -> None:
+    # Positives 0.9, 0.4 beat 1 and (0 + 1/2) / 2 of the negatives 0.5, 0.4; these are beaten by 1/2 and (1 + 1/2) / 2.
+    score, positive = np.array([0.9, 0.5, 0.4, 0.4]), np.array([True, False, True, False])
+    sums = placements_by_patient(score, positive, np.array([0, 0, 1, 1]), 2)
+    assert sums.tolist() == [[1, 1e6, 1, 0.5e6], [1, 0.25e6, 1, 0.75e6]]
+    assert auroc_from_sums(sums.sum(axis=0)[None], sums.sum(axis=0))[0] == pytest.approx((1 + 0.25) / 2)
+
+
+def test_placements_without_positives_or_negatives_are_undefined() -> None:
+    score, positive, patient = np.array([0.9, 0.1, 0.4]), np.array([True, False, False]), np.array([0, 1, 2])
+    drawn = np.array([[0, 2, 1], [3, 0, 0], [1, 1, 1]], dtype=np.uint8)
+    assert np.isnan(by_placements(score, positive, patient, drawn)).tolist() == [True, True, False]
+    assert np.isnan(by_placements(score, np.ones(3, dtype=bool), patient, drawn)).all()

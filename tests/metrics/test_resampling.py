@@ -6,7 +6,7 @@ import pytest
 from harness import seeds
 from harness.metrics import resampling
 from harness.metrics.counts import accuracy, tally_by_patient
-from harness.metrics.resampling import average_seeds, draw_patients, draw_seeds, draw_swaps, resample_sums
+from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps, resample_sums
 
 
 def test_every_replicate_draws_as_many_patients_as_there_are() -> None:
@@ -63,12 +63,6 @@ def test_seed_shares_add_up_to_one_and_one_seed_is_never_left_out() -> None:
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert (shares == 0).any()
     np.testing.assert_array_equal(draw_seeds(1, 20, rng=seeds.generator(0, "seeds")), np.ones((20, 1)))
-
-
-def test_a_seed_that_was_not_drawn_cannot_make_a_replicate_undefined() -> None:
-    values = np.array([[[0.2, np.nan]], [[0.2, np.nan]], [[0.2, 0.6]]])  # (3 replicates, 1 mix, 2 seeds)
-    shares = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5]])
-    np.testing.assert_allclose(average_seeds(values, shares), [[0.2], [np.nan], [0.4]])
 
 
 def test_swaps_are_fair() -> None:
