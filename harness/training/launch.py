@@ -27,11 +27,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harness import errors
-from harness.errors import ConfigError, HarnessError, TrainingError, nearest
+from harness.errors import ConfigError, HarnessError, TrainingError, collect_faults, nearest
 from harness.schemas.manifest import Counts
 from harness.schemas.shipped import shipped
 from harness.store import write_json
 from harness.training.job import SETTINGS_FILE, TrainingJob
+from harness.training.machine import machine_faults, wanted_machine
 from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, plan_batches
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ ERROR_FILE = ".error.json"
 # "<pid> <start time>" of the process that a trainer must not outlive
 LAUNCHER_ENV = "HARNESS_LAUNCHER"
 UPDATE_LINE = re.compile(r"update (\d+)/(\d+) loss=(\S+)")
+# torch.distributed.run on the first of several processes that failed
+DEAD_WORKER = re.compile(r"failed \(exitcode: (?P<code>-?\d+)\) local_rank: (?P<rank>\d+)")
 POLL_S = 0.2
 LOG_EVERY_S = 60.0
 END_S = 10.0
@@ -80,9 +83,7 @@ def launch(job: TrainingJob, table: Path, folder: Path, *, config: Path) -> Coun
     Raises:
         HarnessError: The trainer's own error, or TrainingError where it died without one.
     """
-    processes = n_processes(config)
-    at_most = job.sft.get("per_device_train_batch_size", DEFAULT_PER_DEVICE_BATCH)
-    plan_batches(job.global_batch_size, n_processes=processes, at_most=at_most)  # refused here, not a minute later
+    processes = n_processes(job, config)  # refuses here what the trainer would refuse a minute later
     write_json(folder / SETTINGS_FILE, job.model_dump(mode="json"))
     for name in (COUNTS_FILE, ERROR_FILE):
         (folder / name).unlink(missing_ok=True)
@@ -114,27 +115,31 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def n_processes(config: Path) -> int:
+def n_processes(job: TrainingJob, config: Path) -> int:
     """Processes that a launch on this machine has: those that the file names, else one for each GPU that is there.
 
     Raises:
-        ConfigError: No accelerate configuration, or one for several machines, which a scheduler must start.
+        ConfigError: No accelerate configuration; one for several machines, which a scheduler must start; one that this
+            machine or the job's method cannot do; or a global batch that so many processes cannot share.
     """
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        content = dict(yaml.safe_load(config.read_text(encoding="utf-8")))
         given, n_machines = int(content.get("num_processes", -1)), int(content.get("num_machines", 1))
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigError(f"{config}: not an accelerate configuration ({error.__class__.__name__})") from error
     if n_machines > 1:
         raise ConfigError(
             f"training.accelerate_config: {config} is for {n_machines} machines, and `harness run` starts processes on "
             "this one; start the run on each machine with `accelerate launch` (docs/training.md), then run this again"
         )
-    if given != -1:
-        return given
     import torch
 
-    return max(1, torch.cuda.device_count())
+    processes = given if given != -1 else max(1, torch.cuda.device_count())
+    with collect_faults(ConfigError, f"training.accelerate_config: {config}") as faults:
+        faults.extend(machine_faults(job.method, wanted_machine(content, processes)))
+    at_most = job.sft.get("per_device_train_batch_size", DEFAULT_PER_DEVICE_BATCH)
+    plan_batches(job.global_batch_size, n_processes=processes, at_most=at_most)
+    return processes
 
 
 def _follow(process: subprocess.Popen[bytes], job: TrainingJob, path: Path, begin: int) -> None:
@@ -185,9 +190,16 @@ def _result(process: subprocess.Popen[bytes], job: TrainingJob, folder: Path, be
         found = Counts.model_validate_json(counts.read_bytes())
         counts.unlink()
         return found
+    text = _tail(folder / TRAINER_LOG, begin)
+    dead = DEAD_WORKER.search(text)
+    if dead is not None:
+        raise TrainingError(
+            f"{job.title}: process {dead['rank']} {_how_it_ended(int(dead['code']))}, so the others were ended; "
+            f"log: {folder / TRAINER_LOG}"
+        )
     raise TrainingError(
-        f"{job.title}: the trainer {_how_it_ended(process.returncode)}; last line: "
-        f"{_last_line(_tail(folder / TRAINER_LOG, begin))!r}; log: {folder / TRAINER_LOG}"
+        f"{job.title}: the trainer {_how_it_ended(process.returncode)}; last line: {_last_line(text)!r}; "
+        f"log: {folder / TRAINER_LOG}"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.backends.models import missing_for_four_bit
 from harness.errors import ConfigError, collect_faults
@@ -52,10 +53,25 @@ def this_machine(environment: Mapping[str, str]) -> Machine:
     deepspeed = environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     return Machine(
         n_local=int(environment.get("LOCAL_WORLD_SIZE", "1")),
-        n_devices=torch.cuda.device_count() if cuda else os.cpu_count() or 1,
+        n_devices=torch.cuda.device_count() if cuda else len(os.sched_getaffinity(0)),
         cuda=cuda,
         fsdp=environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true",
         zero_stage=int(environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")) if deepspeed else 0,
+    )
+
+
+def wanted_machine(content: Mapping[str, Any], n_local: int) -> Machine:
+    """The same before anything is started, from what an accelerate YAML holds."""
+    kind = str(content.get("distributed_type", "NO"))
+    stage = content.get("deepspeed_config", {}).get("zero_stage", 2)
+    return this_machine(
+        {
+            "LOCAL_WORLD_SIZE": str(n_local),
+            "ACCELERATE_USE_CPU": str(bool(content.get("use_cpu", False))),
+            "ACCELERATE_USE_FSDP": str(kind == "FSDP"),
+            "ACCELERATE_USE_DEEPSPEED": str(kind == "DEEPSPEED"),
+            "ACCELERATE_DEEPSPEED_ZERO_STAGE": str(stage),
+        }
     )
 
 

@@ -42,8 +42,8 @@ from harness.training.targets import check_targets
 
 log = logging.getLogger(__name__)
 
-# r, alpha and all linear layers as in "LoRA Without Regret" and most published 8B recipes; dropout as in QLoRA
-# (Dettmers et al. 2023) for models up to 13B.
+# All linear layers as in "LoRA Without Regret" (Schulman et al. 2025); r, alpha and dropout lie in the range of published
+# 8B recipes. QLoRA (Dettmers et al. 2023, appendix B) has dropout 0.1 up to 13B and 0.05 above.
 LORA_DEFAULTS: dict[str, Any] = {
     "r": 16,
     "lora_alpha": 32,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,10 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"waited {PATIENCE_S} s for {what}"
         time.sleep(0.05)
+
+
+def text_of(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
@@ -217,6 +222,52 @@ def test_no_trainer_outlives_a_killed_harness(make_job: MakeJob, make_table: Mak
     gone, alive = psutil.wait_procs(trainers, timeout=20)
     assert gone
     assert not alive
+
+
+@pytest.mark.slow
+def test_a_dead_worker_ends_the_other_and_is_named(make_job: MakeJob, make_table: MakeTable, tmp_path: Path) -> None:
+    config = tmp_path / "two.yaml"
+    config.write_text((shipped("accelerate_configs") / "multi_gpu.yaml").read_text() + "num_processes: 2\n")
+    job, table = make_job(updates=300), make_table(2_400)
+    workers: list[psutil.Process] = []
+    killed_at: list[float] = []
+
+    def kill_one() -> None:
+        wait_for(lambda: "update 1/" in text_of(tmp_path / "trainer.log"), "an update")
+        workers.extend(one for one in psutil.Process().children(recursive=True)
+                       if one.environ().get("LOCAL_RANK") is not None)  # fmt: skip
+        next(one for one in workers if one.environ()["LOCAL_RANK"] == "1").kill()
+        killed_at.append(time.monotonic())
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(TrainingError, match=r"training/toy/seed_0: process 1 was killed .*, so the others were ended"):
+        launch(job, table, tmp_path, config=config)
+    killer.join()
+    assert time.monotonic() - killed_at[0] < 60  # bounded: nobody waits for the dead
+    assert len(workers) == 2
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("num_processes: 999", {"global_batch_size": 999}, r"starts 999 processes .*--num_processes \d+ or fewer"),
+        ("num_processes: 3", {}, r"global_batch_size is 8, which 3 processes cannot share equally; set it to 6 or 9"),
+        ("{num_processes: 4, num_machines: 2}", {}, r"is for 2 machines, and `harness run` starts .* on this one"),
+        ("{num_processes: 1, distributed_type: FSDP}", {}, r"FSDP needs GPUs: on a CPU accelerate leaves it out"),
+        ("num_processes: 1", {"method": "qlora", "lora": {}}, r"training.method is qlora, which needs a CUDA GPU"),
+        ("[1, 2]", {}, r"not an accelerate configuration"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_before_anything_is(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, changes: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))  # as many processors as the cases assume
+    (tmp_path / "own.yaml").write_text(file)
+    with pytest.raises(ConfigError, match=message):
+        launch(make_job(**changes), tmp_path / "no.parquet", tmp_path, config=tmp_path / "own.yaml")
+    assert not (tmp_path / "trainer.log").exists()
 
 
 def test_a_cell_outside_the_recipe_is_refused(mixed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
