@@ -81,18 +81,62 @@ def _budget_words(budget: TrainingBudget, global_batch: int) -> str:
 
 
 @app.command()
-def plan(recipe: RecipePath, overrides: Overrides = None, run_dir: RunDir = None, verbose: Verbose = False) -> None:
-    """Tell requests, tokens, money and time of a recipe; send nothing.
+def plan(
+    recipe: RecipePath,
+    accelerate_config: Annotated[
+        str | None, typer.Option(help="Launch file by name or path; the recipe's by default.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Plan training too, on this: cpu, h100, h200, a100-80, ...")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(help="Processes over all machines; one by default.")] = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    verbose: Verbose = False,
+) -> None:
+    """Tell requests, tokens, money and time of a recipe; send nothing, load no model.
 
-    The stages up to alignment are run, so that prompts are the very ones that would be sent.
+    The stages up to alignment are run, so that prompts are the very ones that would be sent. With a device, a launch
+    file or a number of GPUs, parameters, memory, updates and time of training follow.
     """
     logs.configure(verbose=verbose)
     loaded = _load(recipe, overrides)
-    from harness.planning.generation import plan_generation
-    from harness.planning.text import plan_lines
+    folder = _run_folder(loaded, run_dir)
+    lines: list[str] = []
+    if any(given is not None for given in (accelerate_config, device, gpus)):
+        from harness.planning.training import Choice, plan_training
+        from harness.planning.training_text import training_lines
 
-    for line in plan_lines(plan_generation(loaded, _run_folder(loaded, run_dir))):
+        lines = training_lines(plan_training(loaded, folder, Choice(accelerate_config, device or "cpu", gpus)))
+    if loaded.used_arms or not lines:
+        from harness.planning.generation import plan_generation
+        from harness.planning.text import plan_lines
+
+        lines = [*plan_lines(plan_generation(loaded, folder)), *([""] if lines else []), *lines]
+    for line in lines:
         typer.echo(line)
+
+
+@app.command("export")
+def export_model(
+    recipe: RecipePath,
+    mix: Annotated[str, typer.Option(help="Name of a mix of the recipe.")],
+    out: Annotated[Path, typer.Option(help="Where the merged model goes: a new or empty folder.")],
+    seed: Annotated[int, typer.Option(help="Train seed, from 0.")] = 0,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    verbose: Verbose = False,
+) -> None:
+    """Merge a run's adapter into one model that transformers and vLLM load.
+
+    RECIPE is the recipe's file, or the run folder itself.
+    """
+    logs.configure(verbose=verbose)
+    from harness.planning.runs import opened_run
+    from harness.training.export import export_run
+
+    folder = export_run(opened_run(recipe, overrides or [], run_dir), mix, seed, out.resolve())
+    typer.echo(f"model: {_shown(folder)}")
 
 
 @app.command()

@@ -55,11 +55,11 @@ def _amounts(amount: Amount) -> tuple[str, ...]:
         f"{amount.n_prompt_tokens:,.0f}",
         f"{amount.n_completion_tokens:,.0f}",
         NOT_KNOWN if amount.usd is None else f"{amount.usd:,.2f}",
-        NOT_KNOWN if amount.seconds is None else _duration(amount.seconds),
+        NOT_KNOWN if amount.seconds is None else duration(amount.seconds),
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -34,6 +34,7 @@ from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mar
 from harness.training.counted import measure, n_padded, reset_peak, run_counts
 from harness.training.flat_attention import use_flat_attention
 from harness.training.fused_lora import fuse
+from harness.training.health import health
 from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob, settled
 from harness.training.machine import check_machine
 from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, BatchPlan, checkpoint_interval, plan_batches
@@ -123,8 +124,9 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
         dtype=hardware.dtype,
         distributed=PartialState().distributed_type.value,
         trainable_parameters=n_trainable,
+        **health([row["loss"] for row in log_rows], -(-rows.n_distinct // job.global_batch_size)).as_notes(),
     )
-    _save(trainer, job, folder, counts)
+    _save(trainer, job, folder, counts, table=table)
     if first:
         write_table(folder / LOG_TABLE, log_rows, TRAINING_LOG)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -310,13 +312,13 @@ def _padded(settings: SFTConfig, plan: BatchPlan, rows: Examples) -> int:
     return n_padded(rows.n_tokens, plan.per_device_batch, multiple=settings.pad_to_multiple_of or 1)
 
 
-def _save(trainer: SFTTrainer, job: TrainingJob, folder: Path, counts: Counts) -> None:
+def _save(trainer: SFTTrainer, job: TrainingJob, folder: Path, counts: Counts, *, table: Path) -> None:
     target = folder / (ADAPTER if job.method != "full" else MODEL)
     trainer.save_model(str(target))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         (target / "training_args.bin").unlink(missing_ok=True)  # a pickle, and all of it is in settings.json
-        write_card(target, job, counts)
+        write_card(target, job, counts, table)
 
 
 def _checkpoint_key(job: TrainingJob, plan: BatchPlan, table: Path) -> str:
