@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.mixes.budget import largest_remainder, plan
+from harness.mixes.budget import largest_remainder, plan, updates_of_epochs, updates_of_tokens
 from harness.schemas.mix import Mix, Source
 
 PARTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=6)
@@ -77,3 +77,34 @@ def test_a_source_that_would_never_be_shown_is_refused() -> None:
     mix = Mix(name="m", sources=(Source(origin="gold", share=0.99), Source(origin="arm", share=0.01)))
     with pytest.raises(DataError, match="arm: gets none of the 16 examples of a run; raise the budget or its part"):
         plan(mix, {"gold": 8, "arm": 8}, n_examples=16)
+
+
+def test_epochs_by_hand() -> None:
+    # 2 x 50 sentences in updates of 16: 6.25, so the seventh update is filled up
+    assert updates_of_epochs(2, 50, global_batch=16) == 7
+    assert updates_of_epochs(1, 16, global_batch=16) == 1
+    with pytest.raises(DataError, match="an epoch of no sentences has no length"):
+        updates_of_epochs(1, 0, global_batch=16)
+
+
+@given(tokens=st.lists(st.integers(1, 9), min_size=1, max_size=60), budget=st.integers(40, 5_000))
+def test_supervised_tokens_come_within_one_global_batch_of_the_budget(tokens: list[int], budget: int) -> None:
+    batch = 4
+
+    def tokens_of(updates: int) -> int:  # rows repeat, in their order, until the updates are full
+        rounds, rest = divmod(updates * batch, len(tokens))
+        return rounds * sum(tokens) + sum(tokens[:rest])
+
+    expected = batch * sum(tokens) / len(tokens)
+    updates = updates_of_tokens(budget, tokens_of, expected=expected, mix="m")
+    assert abs(tokens_of(updates) - budget) <= batch * max(tokens)
+
+
+def test_a_budget_of_less_than_half_an_update_is_refused() -> None:
+    with pytest.raises(DataError, match=r"mix m: a budget of 30 supervised tokens is less than .* \(64 tokens\)"):
+        updates_of_tokens(30, lambda n: 64 * n, expected=64.0, mix="m")
+
+
+def test_a_mix_with_zero_supervised_tokens_is_refused() -> None:
+    with pytest.raises(DataError, match="mix m: no example has a supervised token, so there is nothing to learn from"):
+        updates_of_tokens(30, lambda _: 0, expected=0.0, mix="m")

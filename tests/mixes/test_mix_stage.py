@@ -239,3 +239,20 @@ def test_whatever_decides_the_rows_makes_a_finished_mix_stale(
     ]
     assert len(set(prints)) == len(prints)
     assert print_of(HALVES, train_seeds=3, lora={"r": 4}) == prints[0]
+
+
+@pytest.mark.parametrize(("unit", "size"), [("supervised_tokens", 700), ("supervised_tokens", 4_321), ("epochs", 3)])
+def test_a_budget_in_other_units_is_met_in_whole_updates(
+    gold: pa.Table, arm: pa.Table, wording: Wording, tmp_path: Path, unit: Any, size: int
+) -> None:
+    mix = mix_of(gold=0.3, aligned=0.7)
+    pools = [gold_pool(gold, "train"), arm_pool("aligned", arm)]
+    length = Length(TrainingBudget(unit=unit, size=size), global_batch=8)
+    notes = write_mix(tmp_path, mix, gold, pools, wording, length=length, root_seed=5).notes
+    train = read_table(tmp_path / "train.parquet", TRAIN)
+    assert train.num_rows == 8 * notes["n_updates"]
+    if unit == "epochs":
+        assert notes["n_updates"] == -(-3 * (31 + 47) // 8)
+    else:
+        n_tokens = pc.sum(train["n_supervised_tokens"]).as_py()
+        assert abs(n_tokens - size) <= n_tokens / notes["n_updates"]

@@ -71,3 +71,15 @@ def test_several_faults_of_a_mix_come_together(recipe: Path) -> None:
     message = fault(recipe, "{origin: gold, shear: 0.5}, {origin: mine, count: -1}")
     assert "sources.0.shear: unknown key; did you mean 'share'?" in message
     assert "sources.1.count: found -1" in message
+
+
+def test_a_budget_without_a_size_must_be_in_the_unit_of_the_recipe(recipe: Path) -> None:
+    mix = recipe.parent / "data_mixes" / "mix.yaml"
+    mix.write_text("{sources: [{origin: gold, share: 1}], budget: {unit: epochs}}")
+    with pytest.raises(ConfigError, match="mixes.mix: budget.unit is epochs without a size, .* counts updates"):
+        load_recipe(recipe)
+    loaded = load_recipe(recipe, ["training.budget={unit: epochs, size: 2}"])
+    assert (loaded.budget(loaded.mixes[0]).unit, loaded.budget(loaded.mixes[0]).size) == ("epochs", 2)
+    mix.write_text("{sources: [{origin: gold, share: 1}], budget: {unit: supervised_tokens, size: 900}}")
+    loaded = load_recipe(recipe)
+    assert (loaded.budget(loaded.mixes[0]).unit, loaded.budget(loaded.mixes[0]).size) == ("supervised_tokens", 900)

@@ -131,6 +131,58 @@ def test_losses_do_not_depend_on_how_an_update_is_cut(
     assert losses(tmp_path) == pytest.approx(losses(trained[0]), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"padding_free": True},
+        {"padding_free": True, "model_init_kwargs": {"attn_implementation": "sdpa"}},
+        {"padding_free": True, "model_init_kwargs": {"attn_implementation": "eager"}},
+        {"padding_free": False},
+    ],
+    ids=["flat", "flat, TRL's attention", "flat, eager attention", "padded"],
+)
+def test_an_example_has_the_loss_it_has_alone(
+    make_job: MakeJob, table: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    """Rows laid end to end do not see each other, in any order; TRL's chunked loss is the plain one."""
+    import torch
+
+    from harness.backends.models import load_model, load_tokenizer
+    from harness.training import sft
+    from harness.training.plan import plan_batches
+    from harness.training.rows import examples
+
+    job = make_job(sft={"learning_rate": 1e-2, **how})
+    tokenizer = load_tokenizer(job.base_model)
+    rows = examples(read_table(table, TRAIN), job, tokenizer)
+    settings = sft._settings(job, plan_batches(8, n_processes=1), rows, hardware=sft._hardware(job), folder=tmp_path)
+    trainer = sft._trainer(job, settings, rows, tokenizer)
+    features = [{key: row[key] for key in ("input_ids", "labels")} for row in list(trainer.train_dataset)[:8]]
+    model, alone = trainer.model.eval(), load_model(job.base_model, dtype="float32")  # the adapter starts at zero
+    for order in (features, sorted(features, key=lambda row: len(row["input_ids"]))):
+        for i, one in enumerate(order):
+            masked = [{**row, "labels": row["labels"] if k == i else [-100] * len(row["labels"])}
+                      for k, row in enumerate(order)]  # fmt: skip
+            with torch.no_grad():
+                found = trainer.compute_loss(model, trainer.data_collator(masked), num_items_in_batch=torch.tensor(1))
+                logits = alone(input_ids=torch.tensor([one["input_ids"]])).logits[0, :-1]
+            targets = torch.tensor(one["labels"][1:])
+            expected = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum")
+            assert float(found) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_checkpoint_of_another_recipe_is_not_continued(
+    make_job: MakeJob, table: Path, trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    foreign = tmp_path / "checkpoints" / "checkpoint-3"
+    foreign.mkdir(parents=True)
+    (foreign / "complete.json").write_text("{}")
+    (foreign / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoints" / "key.json").write_text('{"key": "of another recipe"}')
+    fit(make_job(lora=NO_DROPOUT), table, tmp_path)
+    assert losses(tmp_path) == losses(trained[0])
+
+
 def test_the_same_job_gives_the_same_bytes(
     make_job: MakeJob, table: Path, trained: tuple[Path, Any], tmp_path: Path
 ) -> None:
