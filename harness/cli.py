@@ -187,6 +187,42 @@ def collect(
 
 
 @app.command()
+def power(
+    recipe: RecipePath,
+    difference: Annotated[float | None, typer.Option(help="Wished difference in macro-F1, e.g. 0.03.")] = None,
+    patient_sd: Annotated[
+        float | None, typer.Option(help="No pilot: guessed sd over patients of their own differences, e.g. 0.3.")
+    ] = None,
+    seed_sd: Annotated[float, typer.Option(help="No pilot: guessed sd over train seeds of the difference.")] = 0.0,
+    patients: Annotated[int | None, typer.Option(min=2, help="No pilot: number of test patients.")] = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+) -> None:
+    """Tell how small a difference this test set and these train seeds can detect.
+
+    From the run folder of a pilot, overall and by subgroup; or from guesses.
+    """
+    loaded = _load(recipe, overrides)
+    from harness.errors import ConfigError
+    from harness.planning.power import Guess, from_guess, from_pilot, power_lines
+
+    if (patient_sd is None) != (patients is None):
+        raise ConfigError("--patient-sd and --patients: give both, or neither to read a pilot run")
+    wrong = {"--difference": difference, "--patient-sd": patient_sd}
+    for name, value in wrong.items():
+        if value is not None and value <= 0:
+            raise ConfigError(f"{name}: found {value:g}; it must be above 0")
+    if seed_sd < 0:
+        raise ConfigError(f"--seed-sd: found {seed_sd:g}; it must not be below 0")
+    if patient_sd is not None and patients is not None:
+        places = from_guess(Guess(patient_sd, seed_sd, patients, loaded.file.training.train_seeds))
+    else:
+        places = from_pilot(loaded, _run_folder(loaded, run_dir))
+    for line in power_lines(places, confidence=loaded.file.evaluation.confidence, difference=difference):
+        typer.echo(line)
+
+
+@app.command()
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, e.g. runs/*.")],
     output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,

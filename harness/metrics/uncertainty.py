@@ -106,7 +106,7 @@ def spread_of(replicates: Floats, by_seed: Floats, *, n_patients: int, n_effecti
     of_patients = correction * mean.var()
     if n_seeds == 1:
         return Spread(_root(of_patients), 0.0, *df)
-    shared = correction * np.square(kept - mean[:, None]).mean(axis=0).sum() / (n_seeds * (n_seeds - 1))
+    shared = correction * (kept - mean[:, None]).var(axis=0).sum() / (n_seeds * (n_seeds - 1))
     of_seeds = by_seed.var(ddof=1) / n_seeds - shared
     return Spread(_root(of_patients), _root(of_seeds), *df)
 

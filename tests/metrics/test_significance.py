@@ -8,7 +8,17 @@ import pytest
 from harness import seeds
 from harness.metrics.counts import Tallies, accuracy, macro_f1, tally_by_patient
 from harness.metrics.resampling import draw_swaps
-from harness.metrics.significance import benjamini_hochberg, holm, permutation_p, swapped_sums
+from harness.metrics.significance import (
+    benjamini_hochberg,
+    heterogeneity_p,
+    holm,
+    p_with_seeds,
+    permutation_p,
+    swapped_sums,
+    two_level_noise,
+    wald_p,
+)
+from harness.metrics.uncertainty import Spread, half_width
 
 
 def test_swapped_sums_equal_a_swap_of_rows() -> None:
@@ -98,3 +108,56 @@ def test_adjusted_p_values_are_never_smaller_and_keep_their_order() -> None:
         assert (adjusted >= p_values).all()
         assert (np.diff(adjusted[np.argsort(p_values)]) >= 0).all()
     assert (np.array(holm(p_values)) >= np.array(benjamini_hochberg(p_values))).all()
+
+
+def test_wald_p_agrees_with_the_interval() -> None:
+    spread = Spread(0.02, 0.01, 30, 2)
+    for level in (0.2, 0.05, 0.01):
+        assert wald_p(half_width(spread, 1 - level), spread) == pytest.approx(level, rel=1e-6)
+    assert wald_p(0.0, spread) == pytest.approx(1.0)
+    assert wald_p(0.0, Spread(0.0, 0.0, 30, 0)) == 1.0
+    assert wald_p(0.1, Spread(0.0, 0.0, 30, 0)) is None  # no spread to hold it against
+    assert wald_p(0.1, Spread(float("nan"), 0.0, 30, 0, "no interval")) is None
+
+
+def test_seeds_raise_a_p_value_and_their_absence_leaves_it() -> None:
+    assert p_with_seeds(0.03, 0.05, Spread(0.02, 0.0, 30, 2)) == 0.03
+    little, much = (p_with_seeds(0.03, 0.05, Spread(0.02, seeds, 30, 2)) for seeds in (0.001, 0.02))
+    assert 0.03 < little < 0.04 < much < 1
+    # The permutation found exactly what t with 30 degrees of freedom says: then it is the interval's p-value.
+    spread = Spread(0.02, 0.01, 30, 2)
+    of_patients = wald_p(0.05, Spread(0.02, 0.0, 30, 0))
+    assert of_patients is not None
+    assert p_with_seeds(of_patients, 0.05, spread) == pytest.approx(wald_p(0.05, spread), rel=1e-6)
+
+
+def levels_p(gains: tuple[float, ...], name: str) -> float:
+    """Four levels of ten patients each, one seed, normal differences around `gains`."""
+    rng = seeds.generator(0, "test_significance", "levels", name)
+    drawn = rng.multinomial(10, np.full(10, 0.1), size=(4, 400)) / 10
+    shown = rng.normal(np.array(gains)[:, None], 0.1, (4, 10))
+    replicates = np.einsum("lrp,lp->rl", drawn, shown)
+    spreads = [Spread(float(shown[k].std(ddof=1) / np.sqrt(10)), 0.0, 9, 0) for k in range(4)]
+    noise = np.stack([two_level_noise(replicates[:, [k]], shown[k].mean(keepdims=True), np.ones((400, 1)), spreads[k])
+                      for k in range(4)], axis=1)  # fmt: skip
+    return heterogeneity_p([float(one.mean()) for one in shown], spreads, noise)
+
+
+def test_equal_gains_are_called_different_no_more_often_than_they_should() -> None:
+    p_values = np.array([levels_p((0.2, 0.2, 0.2, 0.2), str(k)) for k in range(300)])
+    assert (p_values <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert (p_values <= 0.05).any()
+    assert 0.35 <= (p_values <= 0.5).mean() <= 0.65
+
+
+def test_a_level_that_gains_more_is_found() -> None:
+    assert np.mean([levels_p((0.2, 0.2, 0.2, 0.4), str(k)) <= 0.05 for k in range(50)]) > 0.8
+
+
+def test_seeds_add_to_what_levels_move_by() -> None:
+    rng = seeds.generator(0, "test_significance", "noise")
+    replicates, shares = rng.normal(size=(4000, 3)), rng.multinomial(3, np.full(3, 1 / 3), size=4000) / 3
+    noise = two_level_noise(replicates, np.array([0.1, 0.2, 0.4]), shares, Spread(0.02, 0.03, 20, 2))
+    # Standard errors times t over normal quantiles: 2.0860 / 1.9600 and 4.3027 / 1.9600, independent of each other.
+    assert noise.std() == pytest.approx(np.hypot(0.02 * 2.0860, 0.03 * 4.3027) / 1.96, rel=0.03)
+    assert noise.mean() == pytest.approx(0, abs=1e-12)
