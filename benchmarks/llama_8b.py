@@ -110,7 +110,10 @@ def _varlen(_module: Any, query: Any, key: Any, value: Any, _mask: Any, *, scali
 
 
 def isolation_error(model: Any) -> float:
-    """Largest difference of a flat batch's last logits from those of each sentence alone, over their deviation."""
+    """Distance of a flat batch's last logits from those of each sentence alone: root mean square, over their deviation.
+
+    Rounding in bfloat16 through 32 layers makes some hundredths; sentences that see each other make it near 1.
+    """
     import torch
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -124,7 +127,7 @@ def isolation_error(model: Any) -> float:
         last = batch["cu_seq_lens_q"][1:].long() - 1
         together = model(**batch, use_cache=False, logits_to_keep=last).logits[0].float()
     expected = torch.stack(alone)
-    return float((together - expected).abs().max() / expected.std())
+    return float((together - expected).square().mean().sqrt() / expected.std())
 
 
 def _moved(value: Any, device: Any) -> Any:

@@ -53,7 +53,7 @@ def test_sentences_that_see_each_other_are_noticed(bench: Any) -> None:
 
     AttentionInterface.register("over_the_whole_row", over_the_whole_row)
     model.set_attn_implementation("over_the_whole_row")
-    assert llama.isolation_error(model) > 1e-2
+    assert llama.isolation_error(model) > 0.2
 
 
 def test_needed_flops_by_hand(bench: Any) -> None:
