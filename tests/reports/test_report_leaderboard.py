@@ -3,11 +3,13 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import ConfigError, DataError
 from harness.reports import stage
+from harness.reports.across import merge_leaderboards
 from harness.reports.inputs import Inputs, hash_test_set
 from harness.reports.leaderboard import (
     CSV_COLUMNS,
@@ -18,6 +20,8 @@ from harness.reports.leaderboard import (
     leaderboard_markdown,
     leaderboard_rows,
 )
+from harness.schemas.manifest import Manifest
+from harness.schemas.recipe import TrainingBudget
 from harness.store import Run
 
 
@@ -103,6 +107,22 @@ def test_tokens_count_as_equal_up_to_a_tenth(inputs: Inputs) -> None:
     assert words == "not at equal budget: +11% supervised tokens against gold"
 
 
+def test_budgets_in_supervised_tokens_are_equal_where_those_are(inputs: Inputs) -> None:
+    """Updates then differ on purpose; counted in epochs they differ too, and that is no equal budget."""
+
+    def words(unit: Any, n_tokens: int) -> str:
+        training = inputs.recipe.file.training.model_copy(update={"budget": TrainingBudget(unit=unit, size=700)})
+        file = inputs.recipe.file.model_copy(update={"training": training})
+        own = replace(inputs.composition["gold_dualalign"], n_examples=320, n_supervised_tokens=n_tokens)
+        composition = {**inputs.composition, "gold_dualalign": own}
+        recipe = inputs.recipe.model_copy(update={"file": file})
+        return budget_words(replace(inputs, recipe=recipe, composition=composition), "gold_dualalign")
+
+    assert words("supervised_tokens", 720) == "equal budget"
+    assert words("supervised_tokens", 900) == "not at equal budget: +25% supervised tokens against gold"
+    assert words("epochs", 720) == "not at equal budget: 40 updates, gold 30"  # 320 and 240 examples in updates of 8
+
+
 def test_equal_majority_rows_are_shown_once(inputs: Inputs) -> None:
     rows = leaderboard_rows(inputs)
     shown = [mix for row, mix in collapse_majority(rows) if row.learner == "majority"]
@@ -179,3 +199,47 @@ def test_a_foreign_leaderboard_is_refused_with_its_missing_columns(tmp_path: Pat
     (tmp_path / "08_reports" / "leaderboard.csv").write_text("mix,macro_f1\ngold,0.5\n")
     with pytest.raises(DataError, match=r"leaderboard.csv: missing column accuracy, accuracy_ci_high"):
         stage.leaderboard_across([tmp_path])
+
+
+def with_diverged(inputs: Inputs, mix: str) -> Inputs:
+    """The same run, had the training stage marked train seed 1 of a mix."""
+
+    def marked(manifest: Manifest) -> Manifest:
+        if (manifest.stage, manifest.unit) != ("training", f"{mix}/seed_1"):
+            return manifest
+        notes = {**manifest.counts.notes, "status": "diverged", "reason": "the loss rose"}
+        return manifest.model_copy(update={"counts": manifest.counts.model_copy(update={"notes": notes})})
+
+    return replace(inputs, manifests=[marked(one) for one in inputs.manifests])
+
+
+def test_a_diverged_run_stands_apart_with_its_reason(inputs: Inputs) -> None:
+    told = with_diverged(inputs, "gold_dualalign")
+    rows = leaderboard_rows(told)
+    assert (rows[-1].mix, rows[-1].learner, rows[-1].status) == ("gold_dualalign", "llm", "diverged")
+    assert rows[-1].reason == "seed_1: the loss rose"
+    assert {row.status for row in rows[:-1]} == {"ok"}  # its baselines learned without the trainer
+    above, _, apart = leaderboard_markdown(told, rows).partition("Set apart, because a run of theirs diverged:")
+    assert "- `gold_dualalign`: seed_1: the loss rose" in apart
+    assert sum("`gold_dualalign`" in line and "fine-tuned" in line for line in above.splitlines()) == 0
+    assert sum("`gold_dualalign`" in line and "fine-tuned" in line for line in apart.splitlines()) == 1
+    assert "Set apart" not in leaderboard_markdown(inputs, leaderboard_rows(inputs))
+
+
+def test_a_diverged_reference_is_said_beside_every_difference(inputs: Inputs) -> None:
+    told = with_diverged(inputs, "gold")
+    assert "every difference above is to `gold`, which is among them" in leaderboard_markdown(
+        told, leaderboard_rows(told)
+    )
+
+
+def test_across_runs_a_diverged_row_is_not_comparable(inputs: Inputs) -> None:
+    told = with_diverged(inputs, "gold_dualalign")
+    boards = {
+        "one": read(leaderboard_csv(leaderboard_rows(told))),
+        "two": read(leaderboard_csv(leaderboard_rows(inputs))),
+    }
+    text, markdown = merge_leaderboards(boards)
+    apart = [(row["run"], row["mix"], row["learner"]) for row in read(text) if row["comparable"] == "no"]
+    assert apart == [("one", "gold_dualalign", "llm")]
+    assert "## Not comparable: diverged in training (seed_1: the loss rose)" in markdown
