@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import Linear
 from torch import nn
 
+from harness.backends.models import load_tokenizer
+from harness.schemas.tables import TRAIN
+from harness.store import read_table
+from harness.training import flat_attention
 from harness.training.fused_lora import fuse
+from harness.training.job import TrainingJob
+from harness.training.plan import plan_batches
+from harness.training.rows import examples
 
 N_IN, N_OUT, ROWS = 24, 40, 7
 
@@ -86,3 +97,28 @@ def test_layers_with_two_adapters_or_trained_base_weights_are_left_alone() -> No
     trained = adapted()
     trained.base_model.model[0].base_layer.weight.requires_grad_(True)
     assert (fuse(two), fuse(trained)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("sft_settings", "lora", "is_flat", "is_fused"),
+    [
+        ({}, {"r": 4, "lora_dropout": 0.0}, True, True),
+        ({"padding_free": False}, {"r": 4, "lora_dropout": 0.0}, False, True),
+        ({"model_init_kwargs": {"attn_implementation": "eager"}}, {"r": 4, "lora_dropout": 0.05}, False, False),
+    ],
+)
+def test_one_process_on_a_cpu_trains_with_both_unless_the_recipe_names_others(
+    make_job: Callable[..., TrainingJob], make_table: Callable[[int], Path], tmp_path: Path,
+    sft_settings: dict[str, Any], lora: dict[str, Any], is_flat: bool, is_fused: bool,
+) -> None:  # fmt: skip
+    from harness.training import sft
+
+    job = make_job(lora=lora, sft=sft_settings)
+    tokenizer = load_tokenizer(job.base_model)
+    rows = examples(read_table(make_table(32), TRAIN), job, tokenizer)
+    settings = sft._settings(job, plan_batches(8, n_processes=1), rows, hardware=sft._hardware(job), folder=tmp_path)
+    model = sft._trainer(job, settings, rows, tokenizer).model
+    assert (model.config._attn_implementation == flat_attention.NAME) == is_flat
+    layers = [module for module in model.modules() if type(module) is Linear]
+    assert len(layers) == 14  # seven in each of two blocks
+    assert [isinstance(layer.forward, partial) for layer in layers] == [is_fused] * 14
