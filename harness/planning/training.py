@@ -142,7 +142,7 @@ def plan_training(recipe: Recipe, folder: Path, choice: Choice) -> TrainingPlan:
         pass
     run = Run(recipe=recipe, folder=folder)
     lengths = row_lengths(run)
-    setup = _Setup(training, config, device, sharing, lengths, run.seed)
+    setup = Setup(training, config, device, sharing, lengths, run.seed)
     way, batch = setup.way(batches), setup.batch(batches)
     footprint = measure_footprint(config, way, batch)
     memory = setup.memory(footprint, way)
@@ -285,7 +285,7 @@ def _updates(run: Run, mix: Mix, lengths: Lengths) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Setup:
+class Setup:
     """A training on a machine, of which single settings are changed to see what that would do."""
 
     training: Training
@@ -357,11 +357,11 @@ class _Setup:
         return round(fixed * MIB + known.gaps.v * (shared.activations + shared.logits))
 
 
-def _remedies(setup: _Setup, batches: BatchPlan) -> list[Remedy]:
+def _remedies(setup: Setup, batches: BatchPlan) -> list[Remedy]:
     """Single changes, the cheapest first, each with what it would lead to."""
     found: list[Remedy] = []
 
-    def look(words: str, changed: _Setup, cut: BatchPlan) -> None:
+    def look(words: str, changed: Setup, cut: BatchPlan) -> None:
         way = changed.way(cut)
         found.append(Remedy(words, changed.memory(measure_footprint(changed.config, way, changed.batch(cut)), way)))
 

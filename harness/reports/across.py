@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from harness.reports import wording
-from harness.reports.leaderboard import CSV_COLUMNS, markdown_table, to_csv
+from harness.reports.leaderboard import CSV_COLUMNS, DIVERGED, markdown_table, to_csv
 
 SHORT_HASH = 12
 CsvRow = Mapping[str, str]
@@ -32,9 +32,10 @@ def merge_leaderboards(leaderboards: Mapping[str, Sequence[CsvRow]]) -> tuple[st
     common = Counter(identities.values()).most_common(1)[0][0]
     reasons = {run: why_apart(identity, common) for run, identity in identities.items()}
     rows = [
-        {"run": run, "comparable": "no" if reasons[run] else "yes", "why_apart": reasons[run], **row}
+        {"run": run, "comparable": "no" if reason else "yes", "why_apart": reason, **row}
         for run, given in leaderboards.items()
         for row in given
+        for reason in (reasons[run] or why_row_apart(row),)
     ]
     rows.sort(key=lambda row: (row["comparable"] == "no", row["why_apart"], *_by_score(row)))
     text = to_csv(("run", "comparable", "why_apart", *CSV_COLUMNS), rows)
@@ -43,7 +44,7 @@ def merge_leaderboards(leaderboards: Mapping[str, Sequence[CsvRow]]) -> tuple[st
         f"Task `{common[0]}`, version {common[1]}, test set `{common[2][:SHORT_HASH]}`.\n",
         markdown_table(HEAD, [_cells(row) for row in rows if row["comparable"] == "yes"], right_from=3),
     ]
-    for reason in sorted({reason for reason in reasons.values() if reason}):
+    for reason in sorted({row["why_apart"] for row in rows if row["why_apart"]}):
         parts += [
             f"## Not comparable: {reason}\n",
             markdown_table(HEAD, [_cells(row) for row in rows if row["why_apart"] == reason], right_from=3),
@@ -61,6 +62,11 @@ def why_apart(identity: Identity, common: Identity) -> str:
     if version != common[1]:
         return f"another version of the task ({version} instead of {common[1]})"
     return f"another test set ({test_set[:SHORT_HASH]} instead of {common[2][:SHORT_HASH]})"
+
+
+def why_row_apart(row: CsvRow) -> str:
+    """Why one row of a comparable run stands apart: the training stage marked one of its runs."""
+    return f"{DIVERGED} in training ({row['reason']})" if row["status"] == DIVERGED else ""
 
 
 def _identity(row: CsvRow) -> Identity:

@@ -16,6 +16,7 @@ from harness.reports.inputs import LLM, MAIN_METRIC, OVERALL, Inputs, Row
 TOKEN_TOLERANCE = 0.10
 CSV_DIGITS = 6
 EQUAL = "equal budget"
+DIVERGED = "diverged"
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,21 @@ CSV_COLUMNS = tuple(field.name for field in fields(LeaderboardRow))
 
 
 def leaderboard_rows(inputs: Inputs) -> list[LeaderboardRow]:
-    """Rows by macro-F1, best first; rows without a value last, then by the recipe's order."""
+    """Rows by macro-F1, best first; rows of diverged runs and rows without a value last, then by the recipe's order."""
     rows = [_row(inputs, mix, learner) for mix in inputs.mixes for learner in inputs.learners]
-    return sorted(rows, key=lambda row: (row.macro_f1 is None, -(row.macro_f1 or 0.0)))
+    return sorted(rows, key=lambda row: (row.status == DIVERGED, row.macro_f1 is None, -(row.macro_f1 or 0.0)))
+
+
+def why_diverged(inputs: Inputs, mix: str) -> str:
+    """Train seeds of a mix that the training stage marked, each with its reason; empty where all are sound."""
+    marked = [
+        f"{manifest.unit.rpartition('/')[2]}: {manifest.counts.notes.get('reason')}"
+        for manifest in inputs.manifests
+        if manifest.stage == "training"
+        and manifest.unit.rpartition("/")[0] == mix
+        and manifest.counts.notes.get("status", "finished") != "finished"
+    ]
+    return "; ".join(marked)
 
 
 def _row(inputs: Inputs, mix: str, learner: str) -> LeaderboardRow:
@@ -77,6 +90,8 @@ def _row(inputs: Inputs, mix: str, learner: str) -> LeaderboardRow:
     worst = worst_level(inputs, mix, learner)
     composition = inputs.composition.get(mix)
     is_llm = learner == LLM
+    diverged = why_diverged(inputs, mix) if is_llm else ""
+    status, reason = (main["status"], main["reason"]) if main else ("undefined", "evaluation wrote no value")
     return LeaderboardRow(
         recipe=inputs.recipe.name,
         task=inputs.recipe.task.id,
@@ -104,8 +119,8 @@ def _row(inputs: Inputs, mix: str, learner: str) -> LeaderboardRow:
         n_train_seeds=max(1, len(inputs.train_seeds(mix, learner))) if main else 0,
         n_test_sentences=_value(main, "n"),
         n_test_patients=_value(main, "n_patients"),
-        status=main["status"] if main else "undefined",
-        reason=main["reason"] if main else "evaluation wrote no value",
+        status=DIVERGED if diverged else status,
+        reason=diverged or reason,
         test_set_sha256=inputs.test_set_sha256,
     )
 
@@ -220,7 +235,7 @@ MARKDOWN_HEAD = (
 
 def leaderboard_markdown(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
     """The leaderboard with its caution, budget remarks and what its numbers are."""
-    recipe = inputs.recipe
+    recipe, sound = inputs.recipe, [row for row in rows if row.status != DIVERGED]
     lines = [f"# Leaderboard of `{recipe.name}`", ""]
     if recipe.task.file.caution:
         lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
@@ -231,15 +246,33 @@ def leaderboard_markdown(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
         "",
         markdown_table(
             MARKDOWN_HEAD,
-            [_markdown_cells(recipe_row, mix) for recipe_row, mix in collapse_majority(rows)],
+            [_markdown_cells(recipe_row, mix) for recipe_row, mix in collapse_majority(sound)],
             right_from=2,
         ),
+        *_set_apart(inputs, [row for row in rows if row.status == DIVERGED]),
     ]
     remarks = sorted({f"- `{row.mix}`: {row.budget}" for row in rows if row.budget not in ("", EQUAL)})
     if remarks:
         lines += ["Not at equal budget, so differences are not down to the sentences alone:", "", *remarks, ""]
     lines += [f"Test set (SHA-256 of its sentence ids and labels): `{inputs.test_set_sha256}`", ""]
     return "\n".join(lines)
+
+
+def _set_apart(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> list[str]:
+    """A table of its own for mixes with a run that diverged, and why; nothing where there is none."""
+    if not rows:
+        return []
+    reasons = [f"- `{row.mix}`: {row.reason}" for row in rows]
+    if any(row.mix == inputs.reference for row in rows):
+        reasons.append(f"- every difference above is to `{inputs.reference}`, which is among them")
+    cells = [_markdown_cells(row, row.mix) for row in rows]
+    return [
+        "Set apart, because a run of theirs diverged:",
+        "",
+        markdown_table(MARKDOWN_HEAD, cells, right_from=2),
+        *reasons,
+        "",
+    ]
 
 
 def _markdown_cells(row: LeaderboardRow, mix: str) -> list[str]:
@@ -250,7 +283,9 @@ def _markdown_cells(row: LeaderboardRow, mix: str) -> list[str]:
     return [
         f"`{mix}`" if mix == row.mix else mix,
         row.model,
-        _with_interval(row.macro_f1, row.macro_f1_ci_low, row.macro_f1_ci_high) if row.status == "ok" else row.status,
+        _with_interval(row.macro_f1, row.macro_f1_ci_low, row.macro_f1_ci_high)
+        if row.status in ("ok", DIVERGED) and row.macro_f1 is not None
+        else row.status,
         wording.number(row.weighted_f1),
         wording.number(row.accuracy),
         wording.NONE if is_floor else "reference" if is_reference else _difference_cell(row),

@@ -113,10 +113,12 @@ def measure_footprint(config: Any, way: Way, batch: Batch) -> Footprint:
     with FakeTensorMode():
         _fill_with_shapes(model, way)
         tensors = _distinct([*model.parameters(), *model.buffers()])
-        count = LiveBytes(tensors, n_vocabulary=config.get_text_config().vocab_size)
         trained = [p for p in model.parameters() if p.requires_grad]
+        earlier = [torch.empty_like(p) for p in trained] if way.accumulates else []
+        for parameter, gradient in zip(trained, earlier, strict=False):
+            parameter.grad = gradient
+        count = LiveBytes([*tensors, *earlier], n_vocabulary=config.get_text_config().vocab_size)
         for parameter in trained:
-            parameter.grad = torch.empty_like(parameter) if way.accumulates else None
             parameter.register_post_accumulate_grad_hook(count.gradient_made)
         with count:
             _one_pass(model, way, batch)
@@ -130,6 +132,11 @@ def measure_footprint(config: Any, way: Way, batch: Batch) -> Footprint:
         held=held,
         held_apart=dict(count.apart),
     )
+
+
+def measure_size(config: Any, way: Way) -> Size:
+    """Numbers of parameters alone, which takes no pass; the format plays no part."""
+    return _empty_model(config, way, Batch((1,), 1))[1]
 
 
 def _empty_model(config: Any, way: Way, batch: Batch) -> tuple[Any, Size]:

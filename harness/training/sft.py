@@ -13,7 +13,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import DistributedType, PartialState
@@ -33,18 +33,20 @@ from harness.training.card import write_card
 from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mark_complete
 from harness.training.counted import measure, n_padded, reset_peak, run_counts
 from harness.training.flat_attention import use_flat_attention
+from harness.training.footprint import Way
 from harness.training.fused_lora import fuse
 from harness.training.health import health
 from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob, settled
 from harness.training.machine import check_machine
 from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, BatchPlan, checkpoint_interval, plan_batches
+from harness.training.room import check_room, told_when_full
 from harness.training.rows import Examples, examples
 from harness.training.targets import check_targets
 
 log = logging.getLogger(__name__)
 
-# All linear layers as in "LoRA Without Regret" (Schulman et al. 2025); r, alpha and dropout lie in the range of published
-# 8B recipes. QLoRA (Dettmers et al. 2023, appendix B) has dropout 0.1 up to 13B and 0.05 above.
+# All linear layers as in "LoRA Without Regret" (Schulman et al. 2025); r, alpha and dropout lie in the range of
+# published 8B recipes. QLoRA (Dettmers et al. 2023, appendix B) has dropout 0.1 up to 13B and 0.05 above.
 LORA_DEFAULTS: dict[str, Any] = {
     "r": 16,
     "lora_alpha": 32,
@@ -67,7 +69,7 @@ class Hardware:
     """What the run computes on, and in which floating-point format."""
 
     device: str
-    dtype: str  # of the base weights
+    dtype: Literal["float32", "bfloat16", "float16"]  # of the base weights
     use_cpu: bool
     bf16: bool
     fp16: bool
@@ -109,13 +111,16 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
     if first:
         keep_matching(folder / CHECKPOINTS, _checkpoint_key(job, plan, table))
     PartialState().wait_for_everyone()
-    trainer = _trainer(job, settings, rows, tokenizer)
+    check_room(job, plan, _way(job, settings, hardware), offloads=_offloads())
+    with told_when_full(job, plan):
+        trainer = _trainer(job, settings, rows, tokenizer)
     n_trainable = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = latest(folder / CHECKPOINTS)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint.name)
     reset_peak()
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with told_when_full(job, plan):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     log_rows = _log_rows(trainer.state.log_history)
     counts = run_counts(plan, rows, log_rows, padded=_padded(settings, plan, rows))
     counts.notes.update(
@@ -142,6 +147,21 @@ def _hardware(job: TrainingJob) -> Hardware:
     bf16 = torch.cuda.is_bf16_supported() and job.dtype in ("auto", "bfloat16")
     fp16 = not bf16 and job.dtype in ("auto", "float16")
     return Hardware(device=torch.cuda.get_device_name(), dtype=dtype, use_cpu=False, bf16=bf16, fp16=fp16)
+
+
+def _way(job: TrainingJob, settings: SFTConfig, hardware: Hardware) -> Way:
+    """How weights are kept; what a batch does to memory is left to `harness plan`."""
+    return Way(
+        adapter=None if job.method == "full" else {**LORA_DEFAULTS, **job.lora},
+        dtype="bfloat16" if job.method == "qlora" else hardware.dtype,
+        adapter_follows=job.method == "qlora",
+        mixed="bfloat16" if settings.bf16 else "float16" if settings.fp16 else None,
+    )
+
+
+def _offloads() -> bool:
+    """Whether DeepSpeed moves optimizer states to the host."""
+    return os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none") != "none"
 
 
 def _under_deepspeed() -> bool:
