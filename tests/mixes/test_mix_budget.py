@@ -100,6 +100,11 @@ def test_supervised_tokens_come_within_one_global_batch_of_the_budget(tokens: li
     assert abs(tokens_of(updates) - budget) <= batch * max(tokens)
 
 
+def test_an_average_that_was_off_is_made_up_for() -> None:
+    # 64 tokens an update were expected, 70 come: 7000 / 64 gives 109 updates, but 100 meet the budget
+    assert updates_of_tokens(7000, lambda n: 70 * n, expected=64.0, mix="m") == 100
+
+
 def test_a_budget_of_less_than_half_an_update_is_refused() -> None:
     with pytest.raises(DataError, match=r"mix m: a budget of 30 supervised tokens is less than .* \(64 tokens\)"):
         updates_of_tokens(30, lambda n: 64 * n, expected=64.0, mix="m")
