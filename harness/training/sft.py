@@ -11,6 +11,8 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch.nn import functional
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.integrations import deepspeed
 from trl import SFTConfig, SFTTrainer
 
 from harness.backends.models import four_bit, load_model, load_tokenizer, settled_dtype
@@ -111,7 +114,8 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
     if first:
         keep_matching(folder / CHECKPOINTS, _checkpoint_key(job, plan, table))
     PartialState().wait_for_everyone()
-    check_room(job, plan, _way(job, settings, hardware), offloads=_offloads())
+    with _outside_zero3():
+        check_room(job, plan, _way(job, settings, hardware), offloads=_offloads())
     with told_when_full(job, plan):
         trainer = _trainer(job, settings, rows, tokenizer)
     n_trainable = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad)
@@ -162,6 +166,21 @@ def _way(job: TrainingJob, settings: SFTConfig, hardware: Hardware) -> Way:
 def _offloads() -> bool:
     """Whether DeepSpeed moves optimizer states to the host."""
     return os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none") != "none"
+
+
+@contextmanager
+def _outside_zero3() -> Iterator[None]:
+    """For a model without numbers: while ZeRO-3's settings stand, transformers gathers and fills any model it makes."""
+    reference = deepspeed._hf_deepspeed_config_weak_ref  # set by accelerate's plugin or by TrainingArguments
+    given = None if reference is None else reference()
+    if given is None:
+        yield
+        return
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed.set_hf_deepspeed_config(given)
 
 
 def _under_deepspeed() -> bool:
