@@ -26,8 +26,8 @@ from harness.store import Run
 log = logging.getLogger(__name__)
 
 LEDGER = "spending.sqlite"
-# Assumed, and corrected upwards as soon as a server reports more. English prose takes 4 to 4.5 bytes a token with the
-# vocabularies of today's models (4.6 for our prompts with SmolLM2's); lists, numbers and other scripts take fewer.
+# Assumed, and corrected upwards as soon as a server reports more. English prose takes about 4 bytes a token; lists,
+# numbers and other scripts take fewer.
 BYTES_PER_TOKEN_AT_WORST = 3.0
 CHAT_TOKENS = 24  # of a chat template around one turn, at worst
 SCHEMA = """CREATE TABLE IF NOT EXISTS spent (
