@@ -37,6 +37,15 @@ def _cell(inputs: Inputs, mix: Mix) -> Cell | None:
     return "persona" in arms[0].sight, "trajectory" in arms[0].sight
 
 
+# Rows of the contrasts table, and how they read.
+SQUARE = "(2 x 2)"
+EFFECTS = {
+    "(statistical)": "mean effect of statistical alignment",
+    "(semantic)": "mean effect of semantic alignment",
+    "(interaction)": "interaction (how much more semantic alignment adds where statistical alignment is there)",
+}
+
+
 def ablation_markdown(inputs: Inputs) -> str:
     recipe = inputs.recipe
     lines = [f"# What each alignment adds: `{recipe.name}`", ""]
@@ -108,8 +117,8 @@ def overall_table(inputs: Inputs, learner: str) -> str:
 def two_by_two(inputs: Inputs, learner: str) -> str:
     """Macro-F1 in the four cells, and what each alignment adds; empty unless all four mixes are there.
 
-    Main effects are means of the two simple differences, and the interaction is their difference. They are plain
-    arithmetic on point estimates: their uncertainty is not estimated, and the text says so.
+    Main effects are means of the two simple differences, and the interaction is their difference; evaluation has put an
+    interval and a p-value beside each.
     """
     cells = alignment_cells(inputs)
     values: dict[Cell, float] = {}
@@ -139,27 +148,11 @@ def two_by_two(inputs: Inputs, learner: str) -> str:
             ]
         ],
     )
-    effects = factorial_effects(values)
-    return table + (
-        f"\nMean effect of statistical alignment {wording.signed(effects['statistical'])}, of semantic alignment "
-        f"{wording.signed(effects['semantic'])}; interaction {wording.signed(effects['interaction'])} (how much more "
-        "semantic alignment adds where statistical alignment is there). Point estimates without intervals.\n"
+    effects = "; ".join(
+        f"{words} {difference_words(inputs.contrast(effect, learner, against=SQUARE))}"
+        for effect, words in EFFECTS.items()
     )
-
-
-def factorial_effects(values: Mapping[Cell, float]) -> dict[str, float]:
-    """Main effects and interaction of a full 2 x 2.
-
-    Source: Montgomery, Design and Analysis of Experiments, 8th ed. (2012), section 6.2; the interaction is given as the
-    difference of the two simple effects (twice Montgomery's contrast), because that is how readers say it.
-    """
-    statistical = [values[True, semantic] - values[False, semantic] for semantic in (False, True)]
-    semantic = [values[persona, True] - values[persona, False] for persona in (False, True)]
-    return {
-        "statistical": sum(statistical) / 2,
-        "semantic": sum(semantic) / 2,
-        "interaction": semantic[1] - semantic[0],
-    }
+    return table + f"\n{effects[:1].upper()}{effects[1:]}.\n"
 
 
 def _cell_words(inputs: Inputs, cells: Mapping[Cell, str], learner: str, cell: Cell) -> str:

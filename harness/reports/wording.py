@@ -23,6 +23,10 @@ METRIC_NAMES = {
     "recall": "recall",
     "auroc": "AUROC",
     "macro_f1_gap": "gap in macro-F1",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+    "ece_scaled": "calibration error after temperature scaling",
+    "brier_scaled": "Brier score after temperature scaling",
 }
 ARM_KINDS = {
     (False, False): "unguided: sees the label alone",

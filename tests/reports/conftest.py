@@ -112,7 +112,8 @@ class FolderBuilder:
             for seed in self.seeds:
                 self.training(mix, seed)
         write_table(self.run.path("evaluation", "metrics.parquet"), list(self.metrics()), METRICS)
-        write_table(self.run.path("evaluation", "contrasts.parquet"), list(self.contrasts()), CONTRASTS)
+        rows = [*self.contrasts(), *(self.effects() if len(self.mixes) == 5 else ())]
+        write_table(self.run.path("evaluation", "contrasts.parquet"), rows, CONTRASTS)
         write_table(self.run.path("evaluation", "confusion.parquet"), list(self.confusion()), CONFUSION)
         if self.run.recipe.used_arms:
             path = self.run.path("evaluation", "fidelity", "fidelity.parquet")
@@ -304,6 +305,21 @@ class FolderBuilder:
                     yield {**row, "difference": difference, "ci_low": difference - 0.05, "ci_high": difference + 0.05,
                            "p_value": p / 2, "p_adjusted": p, "family": f"holm:{metric} overall, {learner} (2 tests)",
                            "status": "ok"}  # fmt: skip
+
+    def effects(self) -> Iterator[dict[str, Any]]:
+        """The 2 x 2 of alignments, of the fine-tuned model overall."""
+        found = {
+            "(statistical)": (0.03, 0.02, 0.012),
+            "(semantic)": (0.04, 0.03, 0.012),
+            "(interaction)": (0.01, 0.04, 0.62),
+        }
+        for effect, (difference, reach, p) in found.items():
+            yield {
+                "mix_a": effect, "mix_b": "(2 x 2)", "learner": "llm", "metric": "macro_f1", "class": "all",
+                "subgroup_variable": "overall", "subgroup_level": "all", "n_patients": 12, "n_train_seeds": 2,
+                "difference": difference, "ci_low": difference - reach, "ci_high": difference + reach, "p_value": p,
+                "p_adjusted": p, "family": "holm:2 x 2, llm (3 tests)", "status": "ok",
+            }  # fmt: skip
 
     def confusion(self) -> Iterator[dict[str, Any]]:
         for mix in self.mixes:

@@ -1,6 +1,4 @@
-import pytest
-
-from harness.reports.ablation import ablation_markdown, alignment_cells, factorial_effects, two_by_two
+from harness.reports.ablation import ablation_markdown, alignment_cells, two_by_two
 from harness.reports.inputs import Inputs
 
 
@@ -18,17 +16,12 @@ def test_without_all_four_arms_there_is_no_square(inputs: Inputs) -> None:
     assert "2 x 2" not in ablation_markdown(inputs)
 
 
-def test_effects_of_a_square_computed_by_hand() -> None:
-    values = {(False, False): 0.50, (True, False): 0.52, (False, True): 0.53, (True, True): 0.59}
-    effects = factorial_effects(values)
-    assert effects["statistical"] == pytest.approx(((0.52 - 0.50) + (0.59 - 0.53)) / 2)  # 0.04
-    assert effects["semantic"] == pytest.approx(((0.53 - 0.50) + (0.59 - 0.52)) / 2)  # 0.05
-    assert effects["interaction"] == pytest.approx((0.59 - 0.52) - (0.53 - 0.50))  # 0.04
-
-
-def test_additive_alignments_do_not_interact() -> None:
-    values = {(False, False): 0.5, (True, False): 0.6, (False, True): 0.7, (True, True): 0.8}
-    assert factorial_effects(values)["interaction"] == pytest.approx(0)
+def test_effects_of_the_square_are_shown_with_their_intervals(all_arms: Inputs) -> None:
+    text = two_by_two(all_arms, "llm")
+    assert "Mean effect of statistical alignment +0.030 [0.010, 0.050], p = 0.012" in text
+    assert "mean effect of semantic alignment +0.040 [0.010, 0.070], p = 0.012" in text
+    assert "where statistical alignment is there) +0.010 [\u22120.030, 0.050], p = 0.620" in text
+    assert "undefined" in two_by_two(all_arms, "tfidf")  # evaluation wrote no effects for it
 
 
 def test_every_class_level_arm_and_check_has_its_row(all_arms: Inputs) -> None:
