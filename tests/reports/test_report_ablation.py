@@ -21,7 +21,7 @@ def test_effects_of_the_square_are_shown_with_their_intervals(all_arms: Inputs) 
     assert "Mean effect of statistical alignment +0.030 [0.010, 0.050], p = 0.012" in text
     assert "mean effect of semantic alignment +0.040 [0.010, 0.070], p = 0.012" in text
     assert "where statistical alignment is there) +0.010 [\u22120.030, 0.050], p = 0.620" in text
-    assert "undefined" in two_by_two(all_arms, "tfidf")  # evaluation wrote no effects for it
+    assert "not computed" in two_by_two(all_arms, "tfidf")  # evaluation wrote no effects for it
 
 
 def test_every_class_level_arm_and_check_has_its_row(all_arms: Inputs) -> None:
