@@ -63,9 +63,12 @@ def test_what_is_needed_is_the_arithmetic_of_adam(make_job: MakeJob) -> None:
     ],
 )
 def test_running_out_says_what_to_change(error: Exception, make_job: MakeJob) -> None:
-    with pytest.raises(
-        TrainingError, match=r"out of memory on the CPU; try training\.sft\.per_device_train_batch_size=4,"
-    ), told_when_full(make_job(), PLAN):
+    with (
+        pytest.raises(
+            TrainingError, match=r"out of memory on the CPU; try training\.sft\.per_device_train_batch_size=4,"
+        ),
+        told_when_full(make_job(), PLAN),
+    ):
         raise error
 
 
