@@ -329,10 +329,21 @@ def hash_inputs(run: Run, paths: Iterable[Path]) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for path in paths:
         if not path.is_file():
-            raise DataError(f"{path}: missing; run the stage that writes it first")
+            began = _unfinished_folder(run, path)
+            why = "run the stage that writes it first" if began is None else (
+                f"{began} was begun and did not end (interrupted, or ended by an error); run it again first"
+            )  # fmt: skip
+            raise DataError(f"{path}: missing; {why}")
         inside = path.is_relative_to(run.folder)
         hashes[str(path.relative_to(run.folder)) if inside else path.name] = sha256_file(path)
     return hashes
+
+
+def _unfinished_folder(run: Run, path: Path) -> Path | None:
+    """The folder of the unit that was to write `path`, if it holds something and no manifest says that it ended."""
+    folder = next(one for one in path.parents if one.is_dir() or one == run.folder)
+    is_unit = run.folder in folder.parents and folder.parent != run.folder
+    return folder if is_unit and not (folder / MANIFEST).is_file() and any(folder.iterdir()) else None
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -10,7 +10,7 @@ from harness.pipeline import STAGES, run_recipe, run_unit
 from harness.schemas.manifest import Counts
 from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.shipped import shipped
-from harness.store import STAGE_FOLDERS, Run, Unit, read_manifest, write_text
+from harness.store import STAGE_FOLDERS, Run, Unit, hash_inputs, read_manifest, write_text
 
 
 @pytest.fixture
@@ -132,3 +132,15 @@ def test_two_runs_in_one_folder_at_once_are_refused(tmp_path: Path, recipe: Reci
 def test_an_unknown_stage_lists_the_known_ones(tmp_path: Path, recipe: Recipe) -> None:
     with pytest.raises(ConfigError, match="no stage 'mixs'; did you mean 'mixes'"):
         list(run_recipe(recipe, tmp_path / "run", until="mixs"))
+
+
+def test_an_interrupted_run_is_named_as_such_and_not_read(tmp_path: Path, recipe: Recipe) -> None:
+    run = Run(recipe=recipe, folder=tmp_path / "run")
+    weights = run.path("training", "gold", "seed_0", "adapter", "adapter_model.safetensors")
+    with pytest.raises(DataError, match="missing; run the stage that writes it first"):
+        hash_inputs(run, [weights])
+    write_text(run.path("training", "gold", "seed_0", "settings.json"), "{}")
+    with pytest.raises(
+        DataError, match=r"seed_0 was begun and did not end \(interrupted, or ended by an error\); run it"
+    ):
+        hash_inputs(run, [weights])
