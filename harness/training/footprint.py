@@ -22,6 +22,7 @@ from harness.errors import ConfigError
 from harness.training.flat_attention import MODEL_TYPES
 from harness.training.fused_lora import fuse
 from harness.training.live_bytes import ByteMaskDropout, Kind, LiveBytes, TiledHead, attention, split_attention
+from harness.training.targets import check_targets
 
 ATTENTION = "harness-counted"
 
@@ -177,6 +178,7 @@ def _enable_checkpointing(model: Any, way: Way) -> None:
 def _adapted(model: Any, way: Way) -> Any:
     from peft import LoraConfig, get_peft_model
 
+    check_targets(model, (way.adapter or {}).get("target_modules"))
     try:
         return get_peft_model(model, LoraConfig(**(way.adapter or {})), autocast_adapter_dtype=not way.adapter_follows)
     except (ValueError, TypeError) as error:
