@@ -241,7 +241,7 @@ def leaderboard_markdown(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
         lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
     lines += [
         f"Task `{recipe.task.id}`, version {recipe.task.file.version}; {wording.SPLIT_NAMES[inputs.split]} split; "
-        f"{wording.confidence(recipe)} intervals from a bootstrap over patients. "
+        f"{wording.confidence(recipe)} intervals that resample patients. "
         f"Differences are to `{inputs.reference}`, macro-F1, paired.",
         "",
         markdown_table(
