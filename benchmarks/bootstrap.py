@@ -33,7 +33,7 @@ from harness.evaluation.by_subgroup import Row
 from harness.evaluation.panel import MixRuns, Panel, build_panel
 from harness.evaluation.square import CELLS
 from harness.evaluation.stage import evaluate
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 
 if TYPE_CHECKING:
     from fairlearn.metrics import MetricFrame

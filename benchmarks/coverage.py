@@ -29,7 +29,7 @@ from harness.metrics.counts import Floats, Tallies, accuracy, f1, macro_f1
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
 from harness.metrics.uncertainty import Interval, bounded_interval, percentile_interval, plain_interval
 from harness.metrics.utility import ALL, Column
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 
 ROOT_SEED = 17
 CONFIDENCE = 0.95

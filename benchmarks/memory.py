@@ -124,7 +124,7 @@ def plan(job: Any, folder: Path) -> tuple[int, str]:
     from harness.backends.models import load_tokenizer
     from harness.backends.tokenizer import encode_pairs
     from harness.planning.training import Lengths, Setup, model_config
-    from harness.schemas.recipe import Training
+    from harness.schemas.recipe_parts import Training
     from harness.schemas.tables import TRAIN
     from harness.store import read_table
     from harness.training.footprint import measure_footprint

@@ -30,7 +30,7 @@ from harness.mixes.pools import arm_pool, gold_pool
 from harness.mixes.stage import Length, write_mix
 from harness.prompts.render import completion, render_classify
 from harness.schemas.mix import Mix, Source
-from harness.schemas.recipe import TrainingBudget
+from harness.schemas.recipe_parts import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES
 from harness.schemas.task import Label, LabelSet, Task, TaskFile
 from harness.seeds import generator

@@ -15,9 +15,12 @@ over each other, logs each update, and saves no checkpoint (the harness does sav
 Seconds are those of `Trainer.train`: loading the model and tokenizing are outside, batches and optimizer inside. Every
 run is a process of its own. `training_ratio` leaves OpenMP's threads to each side's own settings;
 `training_ratio_same_threads` gives TRL the harness's `GOMP_SPINCOUNT`, which matters where other programs run;
-`training_ratio_processor_seconds` is the same in processor time, which other programs hardly touch. Noise of the loss
-is the mean distance between curves of TRL that differ in the seed of the adapter alone; the harness is compared with
-the TRL run whose adapter starts from the same seed.
+`training_ratio_processor_seconds` is the same in processor time, which other programs hardly touch.
+
+The same training, shown twice. Both sides in float32 from the same adapter seed must give the same losses to rounding
+(`training_loss_difference_float32`, the largest of all updates). As they are timed they differ in precision alone
+(TRL: float32 weights under bfloat16 autocast; the harness: weights in the processor's format): the mean distance of
+their curves at equal adapter seeds stands beside its noise, the mean distance of TRL's own curves at different ones.
 """
 
 from __future__ import annotations
@@ -76,6 +79,7 @@ class Variant:
     trainer: str = "trl"
     sft: dict[str, Any] = field(default_factory=dict)
     considerate_threads: bool = False
+    dtype: str = "auto"  # of the harness's base weights
 
 
 HALVES = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
@@ -88,6 +92,10 @@ VARIANTS = {
 }
 _CALM = {"considerate_threads": True}
 _BF16 = {"bf16": False, "model_init_kwargs": {"dtype": settled_dtype("auto")}}
+EXACT = (
+    Variant(sft={"bf16": False, "model_init_kwargs": {"dtype": "float32"}}, **_CALM),
+    Variant(trainer="harness", dtype="float32", **_CALM),
+)
 LADDER = {
     "TRL's defaults": VARIANTS["trl"],
     "threads that wait briefly": VARIANTS["trl_same_threads"],
@@ -167,14 +175,16 @@ def _compare(folder: Path, given: argparse.Namespace) -> None:
     outcomes: dict[str, list[Outcome]] = {name: [] for name in variants}
     for repeat in range(given.repeats):
         for name, variant in variants.items():  # interleaved: a slow minute of the machine strikes all alike
-            seed = repeat if name == "trl_same_threads" else 0
+            seed = repeat if name in ("trl_same_threads", "harness") else 0
             outcomes[name].append(_run(folder, f"{name}_{repeat}", variant, seed=seed))
             print(f"repeat {repeat} {name}: {outcomes[name][-1].seconds:.1f} s", flush=True)
     for name, found in outcomes.items():
         seconds = float(np.median([one.seconds for one in found]))
         print(f"figure {name}_examples_per_second {given.updates * BATCH / seconds:.2f}")
         print(f"figure {name}_peak_mb {max(one.peak_mb for one in found):.0f}")
-    _compare_losses([np.array(one.losses) for one in outcomes["trl_same_threads"]], outcomes["harness"][0].losses)
+    _compare_losses(*(np.array([one.losses for one in outcomes[name]]) for name in ("trl_same_threads", "harness")))
+    theirs, ours = (_run(folder, f"float32_{i}", one, seed=0).losses for i, one in enumerate(EXACT))
+    print(f"figure training_loss_difference_float32 {np.abs(np.array(theirs) - np.array(ours)).max():.6f}")
     same_threads = ("trl_same_threads", "trl_8x2_same_threads")
     print(f"figure training_ratio_processor_seconds {_ratio(outcomes, same_threads, 'processor_seconds'):.2f}")
     print(f"figure training_ratio_same_threads {_ratio(outcomes, same_threads):.2f}")
@@ -182,14 +192,15 @@ def _compare(folder: Path, given: argparse.Namespace) -> None:
         print(f"figure training_ratio {_ratio(outcomes, ('trl', 'trl_8x2')):.2f}")
 
 
-def _compare_losses(theirs: list[NDArray[np.float64]], ours: list[float]) -> None:
-    """Print both curves, the mean distance between them, and that between TRL's with other adapter seeds."""
-    pairs = enumerate(zip(theirs[0], ours, strict=True), 1)
+def _compare_losses(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> None:
+    """Print the first curves and the distances between all, each of shape (n_adapter_seeds, n_updates)."""
+    pairs = enumerate(zip(theirs[0], ours[0], strict=True), 1)
     print("update: loss of TRL, of the harness; " + "; ".join(f"{i}: {a:.3f}, {b:.3f}" for i, (a, b) in pairs))
-    distance = np.abs(theirs[0] - np.array(ours))
+    each = np.abs(theirs - ours).mean(axis=1)
     noise = [np.abs(a - b).mean() for a, b in combinations(theirs, 2)]
-    print(f"figure training_loss_difference {distance.mean():.4f}")
-    print(f"figure training_loss_difference_first_update {distance[0]:.4f}")
+    print("distance of the two at each adapter seed: " + ", ".join(f"{one:.4f}" for one in each))
+    print("distance of TRL's own at two seeds: " + ", ".join(f"{one:.4f}" for one in noise))
+    print(f"figure training_loss_difference {each.mean():.4f}")
     print(f"figure training_loss_noise {np.mean(noise) if noise else float('nan'):.4f}")
 
 
@@ -221,7 +232,9 @@ def _run(folder: Path, name: str, variant: Variant, *, seed: int) -> Outcome:
     """Train in a process of its own, started through accelerate as `harness run` starts it."""
     own = folder / name
     own.mkdir()
-    job = TrainingJob.model_validate_json((folder / "job.json").read_bytes())
+    job = TrainingJob.model_validate_json((folder / "job.json").read_bytes()).model_copy(
+        update={"dtype": variant.dtype}
+    )
     write_json(own / SETTINGS_FILE, job.model_dump(mode="json"))
     given = {"sft": variant.sft, "seed": seed, "table": str(folder / "train.parquet"), "profile": name == "profile"}
     write_json(own / "given.json", given)
@@ -248,6 +261,7 @@ def _work(kind: str, folder: Path) -> None:
         losses = _train_with_trl(folder, given)
     else:
         _leave_out(kind)
+        _shift_adapter_seed(given["seed"])
         from harness import train
 
         if train.main(["--job", str(folder / SETTINGS_FILE), "--train-table", given["table"]]) != 0:
@@ -289,6 +303,14 @@ def _leave_out(kind: str) -> None:
         sft.fuse = lambda _model: 0
     if kind == "harness_head":
         sft.use_flat_attention = lambda _model: False
+
+
+def _shift_adapter_seed(by: int) -> None:
+    """Another start of the adapter, as TRL is given it, while the order of the rows stays."""
+    from harness.training import sft
+
+    plain = sft.integer
+    sft.integer = lambda root, *names: plain(root + by, *names)
 
 
 def _train_with_trl(folder: Path, given: dict[str, Any]) -> list[float]:

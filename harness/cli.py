@@ -14,7 +14,8 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.pipeline import UnitResult
-    from harness.schemas.recipe import Recipe, TrainingBudget
+    from harness.schemas.recipe import Recipe
+    from harness.schemas.recipe_parts import TrainingBudget
 
 USER_MISTAKE = 2
 INTERRUPTED = 130

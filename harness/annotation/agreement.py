@@ -13,7 +13,7 @@ import numpy as np
 from harness.annotation.decide import Labelled
 from harness.metrics.agreement import Counts, cohen_kappa, cross_table, kappa_intervals, one_against_rest
 from harness.metrics.uncertainty import Interval
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 
 ALL = "all"
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from harness.errors import DataError, Faults, nearest
 from harness.records import Record, Records
-from harness.schemas.recipe import SPLITS, Gold
+from harness.schemas.recipe import SPLITS
+from harness.schemas.recipe_parts import Gold
 from harness.schemas.tables import SUBGROUP_COLUMNS
 from harness.schemas.task import Task
 

@@ -20,7 +20,7 @@ from harness.metrics.estimate import Estimate, insufficient, undefined
 from harness.metrics.ranking import MAX_EXACT_PATIENTS, auroc_by_pairs, auroc_from_sums, placements_by_patient
 from harness.metrics.resampling import Multiplicities, resample_sums
 from harness.metrics.utility import ALL, FORMULAS, METRICS, Column, calibration, mean_over_seeds, utility
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 
 Row = dict[str, Any]
 HELD: tuple[Column, ...] = (("macro_f1", ALL), ("accuracy", ALL))  # what levels of a variable are compared by

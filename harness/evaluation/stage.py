@@ -33,7 +33,7 @@ from harness.metrics.counts import confusion
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
 from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
 from harness.schemas.manifest import Counts
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.tables import (
     CONFUSION,
     CONTRASTS,

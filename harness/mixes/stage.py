@@ -26,7 +26,7 @@ from harness.mixes.pools import HELD_OUT, Pool, arm_pool, check_patients_apart, 
 from harness.prompts.render import completion, render_classify, template_source
 from harness.schemas.manifest import Counts
 from harness.schemas.mix import GOLD_ORIGIN, Mix
-from harness.schemas.recipe import TrainingBudget
+from harness.schemas.recipe_parts import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES, TRAIN, VALIDATION
 from harness.seeds import generator
 from harness.store import Run, Unit, read_table, write_table

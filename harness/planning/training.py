@@ -25,7 +25,8 @@ from harness.planning.training_time import Pace, pace
 from harness.prompts.render import completion, render_classify
 from harness.schemas.base import read_yaml
 from harness.schemas.mix import Mix
-from harness.schemas.recipe import Recipe, Training
+from harness.schemas.recipe import Recipe
+from harness.schemas.recipe_parts import Training
 from harness.schemas.tables import GOLD, TRAIN
 from harness.seeds import generator
 from harness.store import Run, read_table

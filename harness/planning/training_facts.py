@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.errors import ConfigError, nearest
 from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.marks import Check, MarkedTable, Number, Source
-from harness.schemas.recipe import Method
+from harness.schemas.recipe_parts import Method
 
 FOLDER = Path(__file__).resolve().parent / "facts"
 MIB = 2**20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.planning.training_facts import Device, ThroughputRow
-from harness.schemas.recipe import Method
+from harness.schemas.recipe_parts import Method
 
 # Multiplications of a pass in units of the forward one: backward through frozen weights needs only the gradient of
 # activations (1), trained weights need their own as well (2); checkpointing repeats the forward pass. Arithmetic of

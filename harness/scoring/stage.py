@@ -19,7 +19,7 @@ from harness.errors import DataError
 from harness.prompts.render import completion, render_classify, template_source
 from harness.schemas.manifest import Counts
 from harness.schemas.mix import Mix
-from harness.schemas.recipe import Training
+from harness.schemas.recipe_parts import Training
 from harness.schemas.tables import GOLD, PREDICTIONS, TRAIN
 from harness.scoring.baselines import majority_predictions, tfidf_predictions
 from harness.seeds import integer

@@ -9,7 +9,7 @@ from harness.backends.models import revision_of
 from harness.errors import DataError, TrainingError
 from harness.schemas.base import Settings
 from harness.schemas.mix import Mix
-from harness.schemas.recipe import Method
+from harness.schemas.recipe_parts import Method
 from harness.store import Run
 
 ADAPTER = "adapter"

@@ -5,7 +5,7 @@ import pytest
 from harness.cohort.gold import import_gold, parse_bands
 from harness.errors import DataError
 from harness.records import Record, Records
-from harness.schemas.recipe import Gold
+from harness.schemas.recipe_parts import Gold
 from harness.schemas.task import Task
 
 

@@ -7,7 +7,7 @@ import pytest
 from invented_panel import invented_panel, invented_runs
 
 from harness.evaluation.stage import evaluate
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 
 SITES = ("north", "south", "east")
 

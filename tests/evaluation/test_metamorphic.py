@@ -11,7 +11,7 @@ from invented_panel import LABELS, invented_panel, invented_runs
 
 from harness.evaluation.panel import MixRuns, Panel
 from harness.evaluation.stage import evaluate
-from harness.schemas.recipe import Evaluation
+from harness.schemas.recipe_parts import Evaluation
 
 SETTINGS = Evaluation(n_bootstrap=3000)
 

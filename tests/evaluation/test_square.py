@@ -11,7 +11,8 @@ from toy_study import TASK
 from harness.evaluation.square import CELLS, EFFECTS, find_square
 from harness.evaluation.stage import evaluate
 from harness.schemas.mix import Mix
-from harness.schemas.recipe import Evaluation, Recipe, RecipeFile
+from harness.schemas.recipe import Recipe, RecipeFile
+from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.task import Task, TaskFile
 
 SIGHT = {

@@ -11,7 +11,8 @@ from harness.mixes.format import Wording
 from harness.mixes.pools import Pool, arm_pool, gold_pool
 from harness.mixes.stage import Length, units, write_mix
 from harness.schemas.mix import Mix, Source
-from harness.schemas.recipe import Recipe, TrainingBudget
+from harness.schemas.recipe import Recipe
+from harness.schemas.recipe_parts import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES, TRAIN, VALIDATION
 from harness.store import Run, count_values, fingerprint, hash_inputs, read_table, sha256_file, write_table
 

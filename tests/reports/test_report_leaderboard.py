@@ -21,7 +21,7 @@ from harness.reports.leaderboard import (
     leaderboard_rows,
 )
 from harness.schemas.manifest import Manifest
-from harness.schemas.recipe import TrainingBudget
+from harness.schemas.recipe_parts import TrainingBudget
 from harness.store import Run
 
 
