@@ -1,0 +1,387 @@
+"""A small finished run, written table by table: invented people, numbers drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import seeds
+from harness.schemas.manifest import Counts, Manifest
+from harness.schemas.mix import Mix
+from harness.schemas.recipe import Recipe, RecipeFile
+from harness.schemas.tables import (
+    AUDIT,
+    CONFUSION,
+    CONTRASTS,
+    FIDELITY,
+    GOLD,
+    GOLD_STATISTICS,
+    METRICS,
+    REJECTED,
+    SENTENCES,
+    SYNTHETIC,
+    TRAIN,
+    TRAINING_LOG,
+)
+from harness.schemas.task import Task, TaskFile
+from harness.store import Run, hash_outputs, write_json, write_table
+
+LABELS = {"memory": "memory loss", "function": "functional impairment", "worry": "concern by others", "other": "other"}
+LEVELS = {"sex": {"female": "Female", "male": "Male"}, "stage": {"mild": "Mild", "severe": "Severe"}}
+LEARNERS = ("llm", "tfidf", "majority")
+BASE = {"llm": 0.58, "tfidf": 0.55, "majority": 0.09}
+# What each arm adds to macro-F1 in the invented run.
+ADDS = {"gold": 0.0, "gold_unguided": 0.01, "gold_statistical": 0.03, "gold_semantic": 0.04, "gold_dualalign": 0.08}
+SEES = {
+    "unguided": ["label"],
+    "statistical": ["label", "persona"],
+    "semantic": ["label", "trajectory"],
+    "dualalign": ["label", "persona", "trajectory"],
+}
+CAUTION = "Every patient here is invented & no figure says <anything> about a real one."
+N_PATIENTS = 24
+
+
+def make_recipe(folder: Path, *, arms: tuple[str, ...], seeds_per_mix: int = 2, **changes: Any) -> Recipe:
+    """A recipe with a task and mixes of its own, so that these tests stand apart from what is shipped.
+
+    It is put together from validated parts rather than loaded: the arms see personas and trajectories that nothing here
+    ever draws, so the task needs no files for them.
+    """
+    task = {
+        "id": "memoria",
+        "version": 3,
+        "title": "Signs of memoria",
+        "disease": "memoria",
+        "labels": {
+            "values": [{"id": key, "name": name, "definition": f"says {name}"} for key, name in LABELS.items()],
+            "negative": "other",
+        },
+        "subgroups": {key: {"title": key.capitalize(), "levels": levels} for key, levels in LEVELS.items()},
+        "caution": CAUTION,
+    }
+    mixes: list[dict[str, Any]] = [{"name": "gold", "sources": [{"origin": "gold", "repeat": 1}]}]
+    mixes += [
+        {"name": f"gold_{arm}", "sources": [{"origin": "gold", "share": 0.5}, {"origin": arm, "share": 0.5}]}
+        for arm in arms
+    ]
+    file: dict[str, Any] = {
+        "description": "a run nobody made",
+        "task": "memoria",
+        "seed": 11,
+        "arms": {arm: {"sees": SEES[arm], "n_sentences": 40, "backend": {"kind": "embedded"}} for arm in arms},
+        "mixes": [mix["name"] for mix in mixes],
+        "training": {"train_seeds": seeds_per_mix, "budget": {"size": 30}, "global_batch_size": 8},
+        "evaluation": {"subgroups": list(LEVELS), "n_bootstrap": 500},
+        **changes,
+    }
+    return Recipe(
+        name="invented",
+        path=folder / "invented.yaml",
+        file=RecipeFile.model_validate(file),
+        task=Task(file=TaskFile.model_validate(task), folder=folder),
+        mixes=tuple(Mix.model_validate(mix) for mix in mixes),
+    )
+
+
+def sentence(place: str, index: int) -> str:
+    return f"{place.capitalize()} says in remark {index} that the kettle <boiled> dry & nobody minded."
+
+
+class FolderBuilder:
+    """Writes every table a finished run of `recipe` would hold."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.run = Run(recipe=recipe, folder=folder)
+        self.rng = seeds.generator(1, "reports-fixture")
+        self.mixes = [mix.name for mix in recipe.mixes]
+        self.seeds = [str(k) for k in range(recipe.file.training.train_seeds)]
+
+    def build(self) -> Run:
+        self.cohort()
+        for arm in self.run.recipe.used_arms:
+            self.arm(arm)
+        for mix in self.mixes:
+            self.mix(mix)
+            for seed in self.seeds:
+                self.training(mix, seed)
+        write_table(self.run.path("evaluation", "metrics.parquet"), list(self.metrics()), METRICS)
+        rows = [*self.contrasts(), *(self.effects() if len(self.mixes) == 5 else ())]
+        write_table(self.run.path("evaluation", "contrasts.parquet"), rows, CONTRASTS)
+        write_table(self.run.path("evaluation", "confusion.parquet"), list(self.confusion()), CONFUSION)
+        if self.run.recipe.used_arms:
+            path = self.run.path("evaluation", "fidelity", "fidelity.parquet")
+            write_table(path, list(self.fidelity()), FIDELITY)
+        return self.run
+
+    def cohort(self) -> None:
+        def work(folder: Path) -> Counts:
+            rows = [
+                {
+                    "sentence_id": f"s{index:03d}",
+                    "patient_id": f"p{index % N_PATIENTS:02d}",
+                    "split": ("train", "test", "test", "validation")[index % 4],
+                    "text": sentence("gold", index),
+                    "label": list(LABELS)[index % len(LABELS)],
+                    "sex": ("female", "male")[index % 2],
+                }
+                for index in range(96)
+            ]
+            write_table(folder / "gold.parquet", rows, GOLD)
+            statistics = [
+                {
+                    "split": split,
+                    "variable": "overall",
+                    "level": "all",
+                    "label": label,
+                    "n_sentences": 12,
+                    "n_patients": 8,
+                }
+                for split in ("train", "validation", "test", "all")
+                for label in (*LABELS, "all")
+            ]
+            write_table(folder / "gold_statistics.parquet", statistics, GOLD_STATISTICS)
+            return Counts(rows_in=96, rows_out=96)
+
+        self.unit("cohort", "", work)
+
+    def arm(self, arm: str) -> None:
+        def generate(folder: Path) -> Counts:
+            rows = [
+                {"text_id": f"{arm}-{index}", "unit": "sentence", "planned_label": "memory", "backend": "embedded", "model_id": "toy",
+                 "model_revision": "0", "text": sentence(arm, index), "n_attempts": 2}
+                for index in range(40)
+            ]  # fmt: skip
+            write_table(folder / "synthetic.parquet", rows, SYNTHETIC)
+            dropped = [{"row_id": f"{arm}-x{index}", "reason": "prompt_echo"} for index in range(5)]
+            dropped.append({"row_id": f"{arm}-empty", "reason": "unfilled"})
+            write_table(folder / "rejected.parquet", dropped, REJECTED)
+            return Counts(rows_in=45, rows_out=40, rejected=5)
+
+        def annotate(folder: Path) -> Counts:
+            rows = [
+                {"sentence_id": f"{arm}-{index}-0", "text_id": f"{arm}-{index}", "char_start": 0, "char_end": 10,
+                 "text": sentence(arm, index), "label": list(LABELS)[index % len(LABELS)], "label_source": "plan"}
+                for index in range(40)
+            ]  # fmt: skip
+            write_table(folder / "sentences.parquet", rows, SENTENCES)
+            return Counts(rows_in=40, rows_out=40)
+
+        self.unit("generation", arm, generate)
+        self.unit("annotation", arm, annotate)
+
+    def mix(self, mix: str) -> None:
+        origins = self.run.recipe.mix(mix).origins
+
+        def work(folder: Path) -> Counts:
+            rows = [
+                {"example_id": f"{origin}/{index % 20}/{index // 20}", "origin": origin, "sentence_id": f"{origin}{index % 20}",
+                 "patient_id": None, "pass_index": index // 20, "text": sentence(origin, index), "label": "memory",
+                 "prompt": "Sentence:", "completion": " memory loss", "n_supervised_tokens": 3}
+                for origin in origins
+                for index in range(240 // len(origins))
+            ]  # fmt: skip
+            write_table(folder / "train.parquet", rows, TRAIN)
+            audit = [
+                {
+                    "check": "near_duplicate",
+                    "origin": origin,
+                    "against": "test",
+                    "n_checked": 40,
+                    "n_found": 1,
+                    "n_removed": 1,
+                }
+                for origin in origins
+            ]
+            write_table(folder / "audit.parquet", audit, AUDIT)
+            return Counts(rows_in=len(rows), rows_out=len(rows))
+
+        self.unit("mixes", mix, work)
+
+    def training(self, mix: str, seed: str) -> None:
+        noise = self.rng.normal(scale=0.08, size=30)
+
+        def work(folder: Path) -> Counts:
+            rows = [
+                {"step": step, "loss": float(1.8 * np.exp(-step / 9) + 0.25 + abs(noise[step - 1])), "learning_rate": 1e-3,
+                 "tokens": step * 24, "seconds": step * 0.5}
+                for step in range(1, 31)
+            ]  # fmt: skip
+            write_table(folder / "log.parquet", rows, TRAINING_LOG)
+            return Counts(rows_in=240, rows_out=30, notes={"n_updates": 30})
+
+        self.unit("training", f"{mix}/seed_{seed}", work)
+
+    def unit(self, stage_name: str, name: str, work: Callable[[Path], Counts]) -> None:
+        folder = self.run.path(stage_name, *filter(None, [name]))
+        counts = work(folder)
+        manifest = Manifest(
+            stage=stage_name,
+            unit=name,
+            fingerprint=f"{stage_name}-{name}-fingerprint",
+            recipe=self.run.recipe.name,
+            settings={},
+            root_seed=self.run.seed,
+            seed_path=(stage_name, *filter(None, [name])),
+            inputs={},
+            outputs=hash_outputs(folder, skip=()),
+            counts=counts,
+            versions={"dualalign-harness": "0.1.0", "numpy": "2.0"},
+            git_commit="0123abc",
+            started="2026-01-02T03:04:05+00:00",
+            seconds=12.5,
+            peak_rss_mb=345.6,
+        )
+        write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+    def places(self) -> Iterator[tuple[str, str, str, str]]:
+        """(metric, class, variable, level) of every value."""
+        for metric in ("macro_f1", "weighted_f1", "accuracy"):
+            yield metric, "all", "overall", "all"
+            for variable, levels in LEVELS.items():
+                for level in levels:
+                    yield metric, "all", variable, level
+        for variable in LEVELS:
+            yield "macro_f1_gap", "all", variable, "gap"
+        for metric in ("precision", "recall", "f1", "auroc"):
+            for label in LABELS:
+                yield metric, label, "overall", "all"
+
+    def metrics(self) -> Iterator[dict[str, Any]]:
+        for mix in self.mixes:
+            for learner in LEARNERS:
+                for place in self.places():
+                    for seed in ("all", *(self.seeds if learner == "llm" else ())):
+                        yield self.metric(mix, learner, seed, place)
+
+    def metric(self, mix: str, learner: str, seed: str, place: tuple[str, str, str, str]) -> dict[str, Any]:
+        metric, label, variable, level = place
+        row: dict[str, Any] = {"mix": mix, "learner": learner, "train_seed": seed, "split": "test", "metric": metric,
+                               "class": label, "subgroup_variable": variable, "subgroup_level": level, "n": 48,
+                               "n_positive": 12, "n_patients": 12}  # fmt: skip
+        if level == "severe":
+            return {
+                **row,
+                "n": 3,
+                "n_patients": 2,
+                "status": "insufficient",
+                "reason": "2 patients; at least 5 are needed",
+            }
+        if metric == "macro_f1_gap":
+            return {
+                **row,
+                "value": 0.05,
+                "ci_low": -0.02,
+                "ci_high": 0.12,
+                "status": "ok",
+                "reason": "best: male; worst: female",
+            }
+        spread = 0.0 if learner == "majority" else float(self.rng.normal(scale=0.02))
+        value = min(0.97, max(0.02, BASE[learner] + (ADDS[mix] if learner == "llm" else 0.0) + spread))
+        half = 0.06 if variable == "overall" else 0.11
+        return {**row, "value": value, "ci_low": value - half, "ci_high": value + half, "status": "ok"}
+
+    def contrasts(self) -> Iterator[dict[str, Any]]:
+        for mix in self.mixes[1:]:
+            for learner in LEARNERS:
+                for metric, label, variable, level in self.places():
+                    if metric not in ("macro_f1", "f1"):
+                        continue
+                    row: dict[str, Any] = {
+                        "mix_a": mix, "mix_b": "gold", "learner": learner, "metric": metric, "class": label,
+                        "subgroup_variable": variable, "subgroup_level": level, "n_patients": 12, "n_train_seeds": 2,
+                    }  # fmt: skip
+                    if level == "severe":
+                        yield {**row, "status": "insufficient", "reason": "2 patients; at least 5 are needed"}
+                        continue
+                    difference = (ADDS[mix] if learner == "llm" else 0.0) + float(self.rng.normal(scale=0.01))
+                    p = 0.004 if mix == "gold_dualalign" and learner == "llm" else 0.41
+                    yield {**row, "difference": difference, "ci_low": difference - 0.05, "ci_high": difference + 0.05,
+                           "p_value": p / 2, "p_adjusted": p, "family": f"holm:{metric} overall, {learner} (2 tests)",
+                           "status": "ok"}  # fmt: skip
+
+    def effects(self) -> Iterator[dict[str, Any]]:
+        """The 2 x 2 of alignments, of the fine-tuned model overall."""
+        found = {
+            "(statistical)": (0.03, 0.02, 0.012),
+            "(semantic)": (0.04, 0.03, 0.012),
+            "(interaction)": (0.01, 0.04, 0.62),
+        }
+        for effect, (difference, reach, p) in found.items():
+            yield {
+                "mix_a": effect, "mix_b": "(2 x 2)", "learner": "llm", "metric": "macro_f1", "class": "all",
+                "subgroup_variable": "overall", "subgroup_level": "all", "n_patients": 12, "n_train_seeds": 2,
+                "difference": difference, "ci_low": difference - reach, "ci_high": difference + reach, "p_value": p,
+                "p_adjusted": p, "family": "holm:2 x 2, llm (3 tests)", "status": "ok",
+            }  # fmt: skip
+
+    def confusion(self) -> Iterator[dict[str, Any]]:
+        for mix in self.mixes:
+            for learner in LEARNERS:
+                for seed in self.seeds if learner == "llm" else ("all",):
+                    for true in LABELS:
+                        for predicted in LABELS:
+                            n = int(self.rng.integers(7, 11)) if true == predicted else int(self.rng.integers(0, 3))
+                            yield {"mix": mix, "learner": learner, "train_seed": seed, "split": "test", "true_label": true,
+                                   "predicted_label": predicted, "n": n}  # fmt: skip
+
+    def fidelity(self) -> Iterator[dict[str, Any]]:
+        """Of every part of the section something, with arms that show no persona and no stage."""
+        arms = self.run.recipe.arms
+        for arm in ("gold", "(plan)", *self.run.recipe.used_arms):
+            sees = ["persona", "trajectory"] if arm in ("gold", "(plan)") else arms[arm].sees or ()
+            for measure, variable, level, target, mark in fidelity_places():
+                if arm == "(plan)" and measure not in FIDELITY_OF_PLAN:
+                    continue
+                row = {
+                    "arm": arm,
+                    "measure": measure,
+                    "variable": variable,
+                    "level": level,
+                    "target": target,
+                    "mark": mark,
+                }
+                part = FIDELITY_NEEDS.get((measure, variable), FIDELITY_NEEDS.get((measure, None)))
+                if part is not None and part not in sees:
+                    yield {**row, "n": 0, "status": "undefined", "reason": f"the arm shows no {part}"}
+                    continue
+                value = min(1.0, max(0.0, (target or 0.0) + abs(float(self.rng.normal(scale=0.06)))))
+                yield {**row, "value": value, "n": 40, "status": "ok"}
+
+
+FIDELITY_OF_PLAN = ("margin_share", "margin_tv", "domain_share", "domain_tv", "onset_years", "onset_tau")
+FIDELITY_NEEDS = {
+    ("margin_tv", "sex"): "persona", ("margin_share", "sex"): "persona", ("margin_tv", "stage"): "trajectory",
+    ("margin_share", "stage"): "trajectory", ("prevalence", None): "persona", ("prevalence_error", None): "persona",
+    ("domain_share", None): "trajectory", ("domain_tv", None): "trajectory", ("onset_years", None): "trajectory",
+    ("onset_tau", None): "trajectory",
+}  # fmt: skip
+
+
+def fidelity_places() -> Iterator[tuple[str, str, str, float | None, str | None]]:
+    """Measure, variable, level, target and mark of the invented fidelity rows."""
+    for variable, levels in LEVELS.items():
+        yield "margin_tv", variable, "all", 0.0, "assumed"
+        for level, share in zip(levels, (0.6, 0.4), strict=True):
+            yield "margin_share", variable, level, share, "assumed" if variable == "stage" else "published"
+    yield "prevalence_error", "risk_factors", "mean", 0.0, "derived"
+    yield "prevalence", "risk_factors", "salt_tooth", 0.3, "derived"
+    for level in LEVELS["stage"]:
+        yield "domain_tv", level, "all", 0.0, "assumed"
+        for domain, share in (("hands", 0.7), ("feet", 0.3)):
+            yield "domain_share", level, domain, share, "assumed"
+    for domain, years in (("hands", 0.9), ("feet", 0.2)):
+        yield "onset_years", "onset", domain, years, "published"
+    yield "onset_tau", "onset", "domain", 1.0, "published"
+    for label in LABELS:
+        yield "label_share", "label", label, 0.25, "gold"
+    yield "label_tv", "label", "gold", 0.0, "gold"
+    for bin_start in range(20):
+        yield "nearest_gold_share", "train", f"{bin_start / 20:.2f}", 0.05, "gold"
+    for split in ("train", "test"):
+        yield "near_gold_share", split, "all", 0.0, None
+    for measure in ("two_sample_auc", "majority_macro_f1", "keyword_macro_f1", "text_macro_f1", "text_over_keywords"):
+        yield measure, "all", "all", 0.5 if measure == "two_sample_auc" else None, None
