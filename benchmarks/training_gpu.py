@@ -48,7 +48,7 @@ from llama_8b import (
 
 ROOT = Path(__file__).resolve().parents[1]
 PEAK_FLOPS = 989e12
-N_LABELS, N_SCORED = 9, 1024
+N_LABELS, N_SCORED, N_SCORED_TOKENS = 9, 1024, 16_384
 PACK_LENGTH = 2048
 # import name -> requirement; installed from --wheels where missing
 WANTED = {name: name for name in ("trl", "peft", "transformers", "accelerate", "datasets", "pydantic", "pyarrow")}
@@ -254,7 +254,7 @@ def _train(model: Any, tokenizer: Any, mode: Mode, given: argparse.Namespace) ->
 
 
 def _fuse(model: Any) -> int:
-    from harness.training.fused_lora import fuse
+    from harness.backends.fused_lora import fuse
 
     return fuse(model)
 
@@ -306,16 +306,16 @@ def _score(model: Any, tokenizer: Any, *, dry_run: bool) -> dict[str, Any]:
     """The harness's label scorer: sentences a second with nine labels of 2 to 4 tokens."""
     import torch
 
-    from harness.scoring.label_likelihood import label_log_likelihoods
+    from harness.scoring.label_likelihood import score_labels
 
     n = 16 if dry_run else N_SCORED
     words = vocabulary(model.config.vocab_size)
     prompts = [" ".join(words[i - 3] for i in row["input_ids"][:-4]) for row in random_rows(n, model.config.vocab_size)]
     labels = [" ".join([" " + words[10 * k], *words[10 * k + 1 : 10 * k + 2 + k % 3]]) for k in range(N_LABELS)]
     model.eval()
-    label_log_likelihoods(model, tokenizer, prompts[:16], labels, batch_size=8 if dry_run else 64)
+    score_labels(model, tokenizer, prompts[:16], labels, max_tokens=N_SCORED_TOKENS)
     began = time.perf_counter()
-    label_log_likelihoods(model, tokenizer, prompts, labels, batch_size=8 if dry_run else 64)
+    score_labels(model, tokenizer, prompts, labels, max_tokens=N_SCORED_TOKENS)
     seconds = time.perf_counter() - began  # the scores are numpy arrays, so the device has finished
     peak = 0.0 if dry_run else torch.cuda.max_memory_allocated() / 2**30
     return {"sentences_per_second": n / seconds, "peak_gib": peak}

@@ -94,8 +94,18 @@ class Training(Settings):
 
 
 class Scoring(Settings):
-    batch_size: int = Field(default=32, ge=1)
-    """Sentences whose prompts run in one forward pass."""
+    max_tokens: int = Field(default=4096, ge=1)
+    """Tokens of sentences, labels and their shared beginning that are held in memory at once; decides no number."""
+    method: Literal["likelihood", "generate"] = "likelihood"
+    """How a label is chosen. likelihood: the likeliest one as a whole. generate: greedy decoding that may write nothing
+    but labels; `parse_status` says whether the model would have written the same unhindered."""
+    length_normalisation: Literal["none", "tokens", "characters"] = "none"
+    """What a log-likelihood is divided by before labels are compared: nothing (the probability of writing the label,
+    which training maximises), the label's tokens with the end token, or the characters of its name."""
+    label_prior: Literal["none", "content_free"] = "none"
+    """What is taken off first. content_free: the log-likelihood after the prompt with the text N/A, so that a label is
+    not favoured for being likely anyway (Zhao et al. 2021, Calibrate Before Use); of use for models that were not
+    fine-tuned on these labels."""
     splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
     baselines: tuple[Literal["tfidf", "majority"], ...] = ("tfidf", "majority")
 

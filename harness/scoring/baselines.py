@@ -134,6 +134,7 @@ def _predictions(held_out: pa.Table, label_ids: Sequence[str], probability: NDAr
             "probability": pa.array(probability.ravel()),
             "is_true": pa.array(truth[sentence] == column),
             "is_predicted": pa.array(chosen[sentence] == column),
+            "parse_status": pa.nulls(sentence.size, pa.string()),
         },
         schema=PREDICTIONS.schema,
     )

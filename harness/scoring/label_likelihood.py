@@ -1,29 +1,42 @@
 """The fine-tuned model's probability of each label: how likely it is to write that label and then stop.
 
 For a sentence with prompt tokens x and a label with tokens y_1 ... y_m (the end token last) the score is
-log p(y_1 | x) + ... + log p(y_m | x, y_1 ... y_(m-1)), in nats. The prompt runs once; its key/value cache is shared by
-all labels, which then run side by side in one further pass. Only the last position of the prompt is projected onto the
-vocabulary. The result is that of one plain forward pass for each sentence and label (tested to 1e-4 in float32); it
-does not depend on the batch size or on the order of the sentences beyond rounding.
+log p(y_1 | x) + ... + log p(y_m | x, y_1 ... y_(m-1)), in nats. Labels are a tree of tokens behind the sentence: what
+all prompts begin with runs once, every sentence once, and every token that labels share once. The result is that of one
+plain forward pass for each sentence and label (tested to 1e-4 in float32); it does not depend on the batch or on the
+order of the sentences beyond rounding.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from harness.backends.models import last_position
 from harness.backends.tokenizer import EncodedPair, encode_pairs
 from harness.errors import ConfigError, DataError, collect_faults
+from harness.scoring.passes import NodeScores, most_rows, plain_pass, run_prefix, takes_tree_masks, tree_pass
+from harness.scoring.trie import Trie, build_trie, greedy_walk, path_sums
 
-# Sentence x label rows whose cache is held at once: bounds memory for tasks with many labels
-MAX_EXPANDED_ROWS = 256
+
+@dataclass(frozen=True)
+class LabelScores:
+    """What the model says of each sentence.
+
+    Attributes:
+        log_likelihood: Of each label and the end token, in nats, shape (n_sentences, n_labels).
+        n_tokens: Tokens behind each of them, same shape.
+        written: The label that greedy decoding writes when it may write nothing but labels, shape (n_sentences,).
+        freely: Whether it would have written the same with the whole vocabulary to choose from, shape (n_sentences,).
+    """
+
+    log_likelihood: NDArray[np.float64]
+    n_tokens: NDArray[np.int64]
+    written: NDArray[np.intp]
+    freely: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,51 +51,41 @@ class Candidates:
     """
 
     context: list[int]
-    continuations: list[list[int]]
-    n_context: list[int]
+    continuations: tuple[tuple[int, ...], ...]
+    n_context: tuple[int, ...]
 
 
-def label_log_likelihoods(
-    model: Any, tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], *, batch_size: int,
+def score_labels(
+    model: Any, tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], *, max_tokens: int,
     ids: Sequence[str] | None = None, chat: bool = False,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Log-likelihood of each completion and the end token after each prompt.
+) -> LabelScores:  # fmt: skip
+    """Score each completion and the end token after each prompt.
 
     Args:
         model: A causal language model in evaluation mode.
         tokenizer: Its tokenizer.
         prompts: One a sentence.
         completions: One a label.
-        batch_size: Prompts in one forward pass.
+        max_tokens: Tokens whose keys and values are held at once, the shared beginning counted for each row; one
+            sentence is run whatever its length.
         ids: Names of the prompts for errors; their numbers where None.
         chat: Whether the model was trained on prompts in its chat template.
-
-    Returns:
-        Nats, shape (n_prompts, n_completions).
 
     Raises:
         ConfigError: A completion without tokens.
         DataError: A prompt that does not fit into the model's context together with its longest label.
     """
     _check_completions(tokenizer, completions)
+    found = _encode(tokenizer, prompts, completions, chat=chat)
     names = [str(i) for i in range(len(prompts))] if ids is None else list(ids)
-    limit = getattr(model.config, "max_position_embeddings", None)
-    scores = np.zeros((len(prompts), len(completions)), dtype=np.float64)
-    # Prompts of like length run together, so that little is spent on padding; the longest first, so that what does not
-    # fit into the context or into memory shows at once
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-    for begin in range(0, len(order), batch_size):
-        rows = order[begin : begin + batch_size]
-        batch = _encode(tokenizer, [prompts[i] for i in rows], completions, chat=chat)
-        _check_context(batch, [names[i] for i in rows], limit=limit)
-        scores[rows] = _score_batch(model, batch, pad=tokenizer.pad_token_id)
+    _check_context(found, names, limit=getattr(model.config, "max_position_embeddings", None))
+    shape = (len(prompts), len(completions))
+    scores = LabelScores(
+        np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape[0], np.intp), np.zeros(shape[0], np.bool_)
+    )
+    if prompts:
+        _fill(scores, model, found, max_tokens)
     return scores
-
-
-def softmax(log_likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities over the labels of each row, shape (n_prompts, n_labels)."""
-    shifted = np.exp(log_likelihoods - log_likelihoods.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def _check_completions(tokenizer: Any, completions: Sequence[str]) -> None:
@@ -103,8 +106,8 @@ def _candidates(pairs: Sequence[EncodedPair]) -> Candidates:
     shared = min(pair.n_prompt for pair in pairs)
     return Candidates(
         context=pairs[0].ids[:shared],
-        continuations=[pair.ids[shared:] for pair in pairs],
-        n_context=[pair.n_prompt - shared for pair in pairs],
+        continuations=tuple(tuple(pair.ids[shared:]) for pair in pairs),
+        n_context=tuple(pair.n_prompt - shared for pair in pairs),
     )
 
 
@@ -120,83 +123,52 @@ def _check_context(candidates: Sequence[Candidates], names: Sequence[str], *, li
                 faults.add(f"{name}: {longest} tokens with its longest label; the model's context is {limit}")
 
 
-@torch.inference_mode()
-def _score_batch(model: Any, batch: Sequence[Candidates], *, pad: int) -> NDArray[np.float64]:
-    """Scores of some sentences, shape (n_sentences, n_labels)."""
-    device = next(model.parameters()).device
-    contexts, mask = _padded([one.context for one in batch], pad=pad, left=True)  # (batch, longest context)
-    contexts, mask = contexts.to(device), mask.to(device)
-    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    prompt = model(
-        input_ids=contexts,
-        attention_mask=mask,
-        position_ids=places,
-        use_cache=True,
-        logits_to_keep=last_position(contexts),
-    )
-    first = torch.log_softmax(prompt.logits[:, -1].float(), dim=-1)  # (batch, vocabulary)
-    scores = np.zeros((len(batch), len(batch[0].continuations)), dtype=np.float64)
-    for labels in _groups(batch):
-        cache = copy.deepcopy(prompt.past_key_values)
-        found = _score_labels(model, batch, labels, first=first, mask=mask, cache=cache, pad=pad)
-        scores[:, labels] = found.cpu().numpy()
-    return scores
+def _fill(scores: LabelScores, model: Any, found: Sequence[Candidates], max_tokens: int) -> None:
+    """Run the model and put every sentence's scores into its row."""
+    prefix = run_prefix(model, _shared_beginning([one.context for one in found]))
+    one_pass = tree_pass if takes_tree_masks(model) else plain_pass
+    for rows in _by_labels(found):
+        trie, skipped = build_trie(found[rows[0]].continuations), found[rows[0]].n_context
+        lengths = [len(one.context) + trie.n_inner for one in found]
+        for batch in _batches(rows, lengths, (max_tokens, most_rows(model, trie))):
+            contexts = [found[i].context[len(prefix.ids) :] for i in batch]
+            _put(scores, batch, trie, one_pass(model, prefix, contexts, trie), skipped)
 
 
-def _groups(batch: Sequence[Candidates]) -> list[list[int]]:
-    """Labels that run side by side: of one length, so that none is padded, and as many as memory allows."""
-    lengths = [max(len(one.continuations[k]) for one in batch) for k in range(len(batch[0].continuations))]
-    most = max(1, MAX_EXPANDED_ROWS // len(batch))
-    groups = []
-    for length in sorted(set(lengths)):
-        labels = [k for k, found in enumerate(lengths) if found == length]
-        groups += [labels[begin : begin + most] for begin in range(0, len(labels), most)]
-    return groups
+def _put(scores: LabelScores, rows: list[int], trie: Trie, nodes: NodeScores, skipped: Sequence[int]) -> None:
+    scores.log_likelihood[rows] = path_sums(trie, nodes.log_p, skipped)
+    counted = [path[n:] for path, n in zip(trie.paths, skipped, strict=True)]
+    scores.n_tokens[rows] = [len(path) for path in counted]
+    scores.written[rows] = greedy_walk(trie, nodes.log_p)
+    free = np.stack([nodes.is_top[:, list(path)].all(axis=1) for path in counted], axis=1)
+    scores.freely[rows] = free[np.arange(len(rows)), scores.written[rows]]
 
 
-def _score_labels(
-    model: Any,
-    batch: Sequence[Candidates],
-    labels: Sequence[int],
-    *,
-    first: torch.Tensor,
-    mask: torch.Tensor,
-    cache: Any,
-    pad: int,
-) -> torch.Tensor:
-    """Scores of some labels from the prompts' last distribution and cache, shape (n_sentences, n_labels)."""
-    tokens, present = _padded([one.continuations[k] for one in batch for k in labels], pad=pad, left=False)
-    tokens, present = tokens.to(mask.device), present.to(mask.device)  # (batch * labels, longest continuation)
-    skipped = torch.tensor([one.n_context[k] for one in batch for k in labels], device=mask.device)
-    counted = present.bool() & (torch.arange(tokens.shape[1], device=mask.device) >= skipped[:, None])
-    each = len(labels)
-    rows = torch.arange(len(batch), device=mask.device).repeat_interleave(each)
-    found = [first[rows, tokens[:, 0]][:, None]]
-    if tokens.shape[1] > 1:
-        cache.batch_repeat_interleave(each)
-        before = mask[rows]
-        places = before.sum(dim=1, keepdim=True) + torch.arange(tokens.shape[1] - 1, device=mask.device)
-        logits = model(
-            input_ids=tokens[:, :-1],
-            attention_mask=torch.cat([before, present[:, :-1]], dim=1),
-            position_ids=places,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits.float()  # (batch * labels, longest continuation - 1, vocabulary)
-        chosen = logits.gather(2, tokens[:, 1:, None]).squeeze(2)
-        found.append(chosen - logits.logsumexp(dim=2))
-    # where and not times: a padded place may hold minus infinity
-    log_likelihood = torch.cat(found, dim=1).where(counted, 0.0).double().sum(dim=1)
-    return log_likelihood.view(len(batch), each)
+def _by_labels(found: Sequence[Candidates]) -> list[list[int]]:
+    """Sentences whose labels have the same tokens (most often all), the longest first.
+
+    What does not fit into memory then shows at once, and little is spent on padding.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i in sorted(range(len(found)), key=lambda i: -len(found[i].context)):
+        groups.setdefault((found[i].continuations, found[i].n_context), []).append(i)
+    return list(groups.values())
 
 
-def _padded(rows: Sequence[Sequence[int]], *, pad: int, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and their mask, shape (n_rows, longest)."""
-    width = max(len(row) for row in rows)
-    tokens = torch.full((len(rows), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        tokens[i, place] = torch.tensor(row, dtype=torch.long)
-        mask[i, place] = 1
-    return tokens, mask
+def _shared_beginning(contexts: Sequence[list[int]]) -> list[int]:
+    """Tokens that all contexts begin with; each keeps at least one of its own."""
+    first, last = min(contexts), max(contexts)  # what the smallest and the largest share, all between them share
+    n = min(len(one) for one in contexts) - 1
+    same = next((i for i in range(n) if first[i] != last[i]), n)
+    return first[:same]
+
+
+def _batches(rows: Sequence[int], lengths: Sequence[int], budget: tuple[int, int]) -> list[list[int]]:
+    """Cut rows, longest first, so that no batch holds more than (tokens, rows) of the budget; a row alone may."""
+    max_tokens, most = budget
+    found, begin = [], 0
+    while begin < len(rows):
+        size = max(1, min(most, max_tokens // lengths[rows[begin]]))
+        found.append(list(rows[begin : begin + size]))
+        begin += size
+    return found

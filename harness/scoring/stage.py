@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from harness.backends.models import four_bit, load_model, load_tokenizer, revision_of
 from harness.backends.tokenizer import uses_chat
@@ -24,6 +23,10 @@ from harness.schemas.tables import GOLD, PREDICTIONS, TRAIN
 from harness.scoring.baselines import majority_predictions, tfidf_predictions
 from harness.seeds import integer
 from harness.store import Run, Unit, read_table, write_table
+
+if TYPE_CHECKING:
+    from harness.scoring.decide import Decided
+    from harness.scoring.label_likelihood import LabelScores
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
             "base_model": training.base_model,
             "weights": revision_of(training.base_model, training.revision),
             "dtype": training.dtype,
+            "decide": run.recipe.file.scoring.model_dump(include={"method", "length_normalisation", "label_prior"}),
             "method": training.method,
             "chat": training.chat,
             "template": template_source(run.task, run.task.file.prompts.classify),
@@ -95,6 +99,7 @@ def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
 
 
 def _common_settings(run: Run) -> dict[str, Any]:
+    """What decides a number of every learner."""
     return {
         "splits": list(run.recipe.file.scoring.splits),
         "labels": [[label.id, label.name] for label in run.task.labels],
@@ -110,53 +115,56 @@ def _held_out(run: Run) -> pa.Table:
 def _score_with(run: Run, weights: Path) -> Callable[[Path], Counts]:
     def work(folder: Path) -> Counts:
         # torch is imported here: `harness validate` lists these units and must stay fast
-        from harness.scoring.label_likelihood import label_log_likelihoods, softmax
+        from harness.scoring.decide import CONTENT_FREE, decide
 
-        training, task = run.recipe.file.training, run.task
-        held_out = _held_out(run)
-        tokenizer = load_tokenizer(training.base_model, revision=training.revision)
-        with _FineTuned(training, weights) as model:
-            scores = label_log_likelihoods(
-                model,
-                tokenizer,
-                [render_classify(task, text) for text in held_out["text"].to_pylist()],
-                [completion(label) for label in task.labels],
-                batch_size=run.recipe.file.scoring.batch_size,
-                ids=held_out["sentence_id"].to_pylist(),
-                chat=uses_chat(tokenizer, training.chat),
-            )
-        if not np.isfinite(scores).all():
+        how, held_out = run.recipe.file.scoring, _held_out(run)
+        asked = dict(zip(held_out["sentence_id"].to_pylist(), held_out["text"].to_pylist(), strict=True))
+        if how.label_prior == "content_free":
+            asked["(content-free)"] = CONTENT_FREE
+        found = _ask(run, weights, asked)
+        if not np.isfinite(found.log_likelihood).all():
             raise DataError(f"{folder}: the model gives some label no likelihood at all; its weights are damaged")
-        return _write(folder, prediction_rows(held_out, task.label_ids, scores, softmax(scores)), held_out)
+        decided = decide(found, [label.name for label in run.task.labels], how)
+        return _write(folder, prediction_rows(held_out, run.task.label_ids, decided), held_out)
 
     return work
 
 
-def prediction_rows(
-    held_out: pa.Table, label_ids: tuple[str, ...], scores: NDArray[np.float64], probabilities: NDArray[np.float64]
-) -> pa.Table:
-    """The predictions table.
+def _ask(run: Run, weights: Path, asked: Mapping[str, str]) -> LabelScores:
+    """What the fine-tuned model says of each text, by its id, in order."""
+    from harness.scoring.label_likelihood import score_labels
 
-    Args:
-        held_out: GOLD rows, n_sentences of them.
-        label_ids: Labels in the order of the columns of `scores`; of equally likely ones the first is predicted.
-        scores: Log-likelihoods in nats, shape (n_sentences, n_labels).
-        probabilities: Same shape; rows add up to 1.
-    """
-    n_sentences, n_labels = scores.shape
+    training, task = run.recipe.file.training, run.task
+    tokenizer = load_tokenizer(training.base_model, revision=training.revision)
+    with _FineTuned(training, weights) as model:
+        return score_labels(
+            model,
+            tokenizer,
+            [render_classify(task, text) for text in asked.values()],
+            [completion(label) for label in task.labels],
+            max_tokens=run.recipe.file.scoring.max_tokens,
+            ids=list(asked),
+            chat=uses_chat(tokenizer, training.chat),
+        )
+
+
+def prediction_rows(held_out: pa.Table, label_ids: tuple[str, ...], decided: Decided) -> pa.Table:
+    """The predictions table of GOLD rows, with labels in the order of the columns of `decided`."""
+    n_sentences, n_labels = decided.log_likelihood.shape
     sentence, label = np.repeat(np.arange(n_sentences), n_labels), np.tile(np.arange(n_labels), n_sentences)
     names = pa.array(label_ids, pa.string()).take(pa.array(label))
-    predicted = scores.argmax(axis=1) if n_sentences else np.zeros(0, dtype=np.intp)
     repeated = held_out.select(["sentence_id", "split", "label"]).take(pa.array(sentence))
+    status = pa.nulls(n_sentences, pa.string()) if decided.parse_status is None else pa.array(decided.parse_status)
     return pa.table(
         {
             "sentence_id": repeated["sentence_id"],
             "label": names,
             "split": repeated["split"],
-            "log_likelihood": pa.array(scores.ravel(), pa.float64()),
-            "probability": pa.array(probabilities.ravel(), pa.float64()),
+            "log_likelihood": pa.array(decided.log_likelihood.ravel(), pa.float64()),
+            "probability": pa.array(decided.probability.ravel(), pa.float64()),
             "is_true": pc.equal(repeated["label"].combine_chunks(), names),
-            "is_predicted": pa.array(predicted[sentence] == label),
+            "is_predicted": pa.array(decided.predicted[sentence] == label),
+            "parse_status": status.cast(pa.string()).take(pa.array(sentence)),
         }
     )
 
@@ -184,9 +192,13 @@ class _FineTuned:
             return load_model(str(self.weights.parent), dtype=self.training.dtype).to(device)
         from peft import PeftModel
 
+        from harness.backends.fused_lora import fuse
+
         training = self.training
         base = _base_model(training.base_model, training.revision, training.dtype, device, training.method == "qlora")
         self.adapted = PeftModel.from_pretrained(base, str(self.weights.parent)).eval()
+        if device == "cpu":
+            fuse(self.adapted, evaluating=True)
         return self.adapted
 
     def __exit__(self, *_: object) -> None:

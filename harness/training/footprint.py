@@ -18,9 +18,9 @@ from typing import Any, Literal
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from harness.backends.fused_lora import fuse
 from harness.errors import ConfigError
 from harness.training.flat_attention import MODEL_TYPES
-from harness.training.fused_lora import fuse
 from harness.training.live_bytes import ByteMaskDropout, Kind, LiveBytes, TiledHead, attention, split_attention
 from harness.training.targets import check_targets
 

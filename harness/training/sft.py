@@ -26,6 +26,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import deepspeed
 from trl import SFTConfig, SFTTrainer
 
+from harness.backends.fused_lora import fuse
 from harness.backends.models import four_bit, load_model, load_tokenizer, settled_dtype
 from harness.errors import ConfigError, TrainingError
 from harness.schemas.manifest import Counts
@@ -37,7 +38,6 @@ from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mar
 from harness.training.counted import measure, n_padded, reset_peak, run_counts
 from harness.training.flat_attention import use_flat_attention
 from harness.training.footprint import Way
-from harness.training.fused_lora import fuse
 from harness.training.health import health
 from harness.training.job import ADAPTER, LOG_TABLE, MODEL, TrainingJob, settled
 from harness.training.machine import check_machine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ import pytest
 
 from harness.backends.embedded import unpacked_model
 from harness.pipeline import run_recipe, run_unit
-from harness.schemas.recipe import load_recipe
+from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.tables import GOLD, PREDICTIONS
 from harness.scoring.stage import trained_weights, units
 from harness.store import Run, read_table
@@ -106,7 +107,7 @@ def test_an_adapter_stands_alone_as_peft_loads_it(run: Run) -> None:
 
     from harness.backends.models import load_tokenizer
     from harness.prompts.render import completion, render_classify
-    from harness.scoring.label_likelihood import label_log_likelihoods
+    from harness.scoring.label_likelihood import score_labels
 
     base = run.recipe.file.training.base_model
     model = PeftModel.from_pretrained(
@@ -116,13 +117,13 @@ def test_an_adapter_stands_alone_as_peft_loads_it(run: Run) -> None:
     texts = dict(zip(gold["sentence_id"].to_pylist(), gold["text"].to_pylist(), strict=True))
     table = read_table(run.path("scoring", "gold/seed_1", "predictions.parquet"), PREDICTIONS)
     ids = sorted(set(table["sentence_id"].to_pylist()))[:5]
-    expected = label_log_likelihoods(
+    expected = score_labels(
         model,
         load_tokenizer(base),
         [render_classify(run.task, texts[one]) for one in ids],
         [completion(label) for label in run.task.labels],
-        batch_size=1,
-    )
+        max_tokens=1,
+    ).log_likelihood
     for i, sentence_id in enumerate(ids):
         rows = table.filter(pc.equal(table["sentence_id"], sentence_id))
         found = dict(zip(rows["label"].to_pylist(), rows["log_likelihood"].to_pylist(), strict=True))
@@ -134,3 +135,32 @@ def test_units_need_no_weights_to_be_listed(tmp_path: Path) -> None:
 
     empty = Run(recipe=load_recipe(shipped("recipes") / "quickstart.yaml"), folder=tmp_path)
     assert len(units(empty)) == 3 * (1 + 2)  # three mixes: one train seed and two baselines each
+
+
+def test_generated_labels_carry_a_parse_status(run: Run, tmp_path: Path) -> None:
+    """The same model asked to write: a random one would hardly write a label of itself, but nothing else comes out."""
+    generating = Run(recipe=_with_scoring(run, method="generate"), folder=run.folder)
+    unit = units(generating)[0]
+    unit.work(tmp_path)
+    table = read_table(tmp_path / "predictions.parquet", PREDICTIONS)
+    assert set(table["parse_status"].to_pylist()) <= {"free", "constrained"}
+    assert "constrained" in table["parse_status"].to_pylist()
+    predicted = table.filter(table["is_predicted"])
+    assert predicted.num_rows * len(run.task.labels) == table.num_rows
+    before = read_table(run.path("scoring", "gold/seed_0", "predictions.parquet"), PREDICTIONS)
+    assert before["parse_status"].null_count == before.num_rows
+    np.testing.assert_array_equal(before["log_likelihood"].to_numpy(), table["log_likelihood"].to_numpy())
+
+
+def test_how_a_label_is_chosen_is_part_of_the_fingerprint(run: Run) -> None:
+    for settings in ({"method": "generate"}, {"length_normalisation": "tokens"}, {"label_prior": "content_free"}):
+        other = Run(recipe=_with_scoring(run, **settings), folder=run.folder)
+        assert units(other)[0].settings != units(run)[0].settings
+    roomier = Run(recipe=_with_scoring(run, max_tokens=99), folder=run.folder)  # decides no number
+    assert units(roomier)[0].settings == units(run)[0].settings
+
+
+def _with_scoring(run: Run, **settings: Any) -> Recipe:
+    file = run.recipe.file
+    return run.recipe.model_copy(update={"file": file.model_copy(update={"scoring": file.scoring.model_copy(
+        update=settings)})})  # fmt: skip

@@ -14,11 +14,11 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import Linear
 from torch import nn
 
+from harness.backends.fused_lora import fuse
 from harness.backends.models import load_tokenizer
 from harness.schemas.tables import TRAIN
 from harness.store import read_table
 from harness.training import flat_attention
-from harness.training.fused_lora import fuse
 from harness.training.job import TrainingJob
 from harness.training.plan import plan_batches
 from harness.training.rows import examples
@@ -89,6 +89,15 @@ def test_names_and_values_of_weights_do_not_change() -> None:
 def test_a_layer_that_computes_something_else_is_left_alone(settings: dict[str, Any]) -> None:
     model = adapted(bias=True, **settings)
     assert fuse(model) == 0
+
+
+def test_dropout_is_no_hindrance_where_nothing_is_trained() -> None:
+    plain = adapted(lora_dropout=0.5).eval()
+    fused = copy.deepcopy(plain)
+    assert fuse(fused, evaluating=True) == 1
+    x = torch.randn(ROWS, N_IN)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(x), plain(x), atol=2e-5, rtol=1e-5)
 
 
 def test_layers_with_two_adapters_or_trained_base_weights_are_left_alone() -> None:

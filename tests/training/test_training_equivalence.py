@@ -138,11 +138,11 @@ def assert_same_run(folder: Path, other: Path) -> None:
 def label_scores(folder: Path, tiny_model: Path, tokenizer: Any) -> Any:
     from peft import PeftModel
 
-    from harness.scoring.label_likelihood import label_log_likelihoods
+    from harness.scoring.label_likelihood import score_labels
 
     model = PeftModel.from_pretrained(load_model(str(tiny_model), dtype="float32"), folder / "adapter").eval()
     prompts = ["Sentence: he forgets names.\nLabel:", "Sentence: no complaints at all today.\nLabel:"]
-    return label_log_likelihoods(model, tokenizer, prompts, [" memory", " no symptom"], batch_size=2)
+    return score_labels(model, tokenizer, prompts, [" memory", " no symptom"], max_tokens=128).log_likelihood
 
 
 def test_accumulating_in_one_process_changes_nothing(alone: Path, folder_for: MakeFolder) -> None:

@@ -52,7 +52,7 @@ def test_an_export_scores_as_base_and_adapter_do(run: Run, tmp_path: Path) -> No
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    from harness.scoring.label_likelihood import label_log_likelihoods
+    from harness.scoring.label_likelihood import score_labels
 
     out = export_run(run, "gold", 0, tmp_path / "model")
     names = {path.name for path in out.iterdir()}
@@ -62,12 +62,12 @@ def test_an_export_scores_as_base_and_adapter_do(run: Run, tmp_path: Path) -> No
     adapter = run.path("training", "gold", "seed_0", "adapter")
     tokenizer = load_tokenizer(base_model)
     base = load_model(base_model, dtype="float32")
-    before = label_log_likelihoods(base, tokenizer, PROMPTS, LABELS, batch_size=2)
-    apart = label_log_likelihoods(
-        PeftModel.from_pretrained(base, str(adapter)).eval(), tokenizer, PROMPTS, LABELS, batch_size=2
-    )
+    before = score_labels(base, tokenizer, PROMPTS, LABELS, max_tokens=128).log_likelihood
+    adapted = PeftModel.from_pretrained(base, str(adapter)).eval()
+    apart = score_labels(adapted, tokenizer, PROMPTS, LABELS, max_tokens=128).log_likelihood
     merged = AutoModelForCausalLM.from_pretrained(out).eval()
-    together = label_log_likelihoods(merged, AutoTokenizer.from_pretrained(out), PROMPTS, LABELS, batch_size=2)
+    retokenized = AutoTokenizer.from_pretrained(out)
+    together = score_labels(merged, retokenized, PROMPTS, LABELS, max_tokens=128).log_likelihood
     assert together == pytest.approx(apart, abs=1e-4)
     assert abs(apart - before).max() > 0.1  # the adapter says something
     assert merged.config.use_cache

@@ -153,10 +153,10 @@ def test_an_answer_in_the_template_is_scored_as_it_is_trained(tiny_model: Path, 
     import torch
 
     from harness.backends.models import load_model
-    from harness.scoring.label_likelihood import label_log_likelihoods
+    from harness.scoring.label_likelihood import score_labels
 
     model, labels = load_model(str(tiny_model), dtype="float32"), [" memory", " no symptom"]
-    found = label_log_likelihoods(model, tokenizer, ["He forgets."], labels, batch_size=1, chat=True)
+    found = score_labels(model, tokenizer, ["He forgets."], labels, max_tokens=128, chat=True).log_likelihood
     for label, score in zip(labels, found[0], strict=True):
         question, answer = conversation("He forgets.", label)
         whole = tokenizer.apply_chat_template(question + answer, return_dict=True)["input_ids"]

@@ -12,11 +12,14 @@ PREDICTIONS = TableSpec(
         "label": S,
         "split": S,
         "log_likelihood": F,  # of the label's text and the end token given the prompt, in nats; null for baselines
-        "probability": F,  # softmax of the log-likelihoods over the task's labels
+        "probability": F,  # softmax over the task's labels of the log-likelihoods, adjusted as scoring says
         "is_true": B,
         "is_predicted": B,
+        # Of the sentence, where its label was generated. free: the model wrote it with the whole vocabulary open;
+        # constrained: it would have written something else.
+        "parse_status": S,
     },
-    nullable=("log_likelihood",),
+    nullable=("log_likelihood", "parse_status"),
 )
 
 METRICS = TableSpec(

@@ -18,25 +18,29 @@ from torch import nn
 ADAPTER = "default"
 
 
-def fuse(model: nn.Module) -> int:
+def fuse(model: nn.Module, *, evaluating: bool = False) -> int:
     """Replace the forward pass of every plain LoRA layer of `model`; how many those are.
 
     Left as they are: layers with dropout, DoRA or another variant, a bias of the adapter, several adapters, or base
     weights that are trained or quantized. Names and values of weights do not change.
+
+    Args:
+        model: With adapters.
+        evaluating: The model will never be trained again, so that dropout is no hindrance.
     """
-    layers = [module for module in model.modules() if _is_plain(module)]
+    layers = [module for module in model.modules() if _is_plain(module, evaluating)]
     for layer in layers:
         layer.forward = partial(_forward, layer)
     return len(layers)
 
 
-def _is_plain(module: Any) -> bool:
+def _is_plain(module: Any, evaluating: bool) -> bool:
     if type(module) is not Linear or list(module.lora_A) != [ADAPTER] or module.active_adapters != [ADAPTER]:
         return False
     base = module.base_layer
     frozen = type(base) is nn.Linear and not any(weight.requires_grad for weight in base.parameters())
     changed = module.fan_in_fan_out or module.lora_variant or module.merged or module.disable_adapters
-    no_dropout = isinstance(module.lora_dropout[ADAPTER], nn.Identity)
+    no_dropout = evaluating or isinstance(module.lora_dropout[ADAPTER], nn.Identity)
     return bool(frozen and no_dropout and not changed and module.lora_B[ADAPTER].bias is None)
 
 
