@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from harness.backends.tokenizer import EncodedPair, encode_pairs
 from harness.errors import ConfigError, DataError, collect_faults
-from harness.scoring.passes import NodeScores, most_rows, plain_pass, run_prefix, takes_tree_masks, tree_pass
+from harness.scoring.passes import (
+    NodeScores,
+    default_tokens,
+    most_rows,
+    plain_pass,
+    run_prefix,
+    takes_tree_masks,
+    tree_pass,
+)
 from harness.scoring.trie import Trie, build_trie, greedy_walk, path_sums
 
 
@@ -56,7 +64,7 @@ class Candidates:
 
 
 def score_labels(
-    model: Any, tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], *, max_tokens: int,
+    model: Any, tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], *, max_tokens: int | None,
     ids: Sequence[str] | None = None, chat: bool = False,
 ) -> LabelScores:  # fmt: skip
     """Score each completion and the end token after each prompt.
@@ -67,7 +75,7 @@ def score_labels(
         prompts: One a sentence.
         completions: One a label.
         max_tokens: Tokens whose keys and values are held at once, the shared beginning counted for each row; one
-            sentence is run whatever its length.
+            sentence is run whatever its length. None: what suits the device.
         ids: Names of the prompts for errors; their numbers where None.
         chat: Whether the model was trained on prompts in its chat template.
 
@@ -84,7 +92,7 @@ def score_labels(
         np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape[0], np.intp), np.zeros(shape[0], np.bool_)
     )
     if prompts:
-        _fill(scores, model, found, max_tokens)
+        _fill(scores, model, found, max_tokens or default_tokens(model))
     return scores
 
 

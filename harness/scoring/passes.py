@@ -22,6 +22,10 @@ from harness.backends.models import last_position
 from harness.scoring.trie import ROOT, Trie
 
 MASKABLE = ("sdpa", "eager")  # attention that takes a mask of shape (n_rows, 1, n_queries, n_keys)
+MAX_TOKENS = {
+    "cpu": 1024,
+    "cuda": 16_384,
+}  # a row's own and the shared ones; what SmolLM2-135M reads fastest on 2 cores
 # Numbers held at once over positions and vocabulary, for each kind of device: 256 MB and 2 GB in float32
 MAX_LOGITS = {"cpu": 2**26, "cuda": 2**29}
 
@@ -58,8 +62,16 @@ def takes_tree_masks(model: Any) -> bool:
 def most_rows(model: Any, trie: Trie) -> int:
     """Sentences whose distributions over the vocabulary fit into memory at once."""
     vocabulary: int = model.config.get_text_config().vocab_size
-    at_most = MAX_LOGITS.get(_device(model).type, MAX_LOGITS["cpu"])
-    return max(1, at_most // ((1 + trie.n_inner) * vocabulary))
+    return max(1, MAX_LOGITS[_kind(model)] // ((1 + trie.n_inner) * vocabulary))
+
+
+def default_tokens(model: Any) -> int:
+    """Tokens in one pass where the user does not say."""
+    return MAX_TOKENS[_kind(model)]
+
+
+def _kind(model: Any) -> str:
+    return "cpu" if _device(model).type == "cpu" else "cuda"
 
 
 @torch.inference_mode()
