@@ -95,8 +95,8 @@ class Training(Settings):
 
 class Scoring(Settings):
     max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens of sentences, labels and their shared beginning that are held in memory at once; null: 1,024 on a CPU,
-    where more is no faster, 16,384 on a GPU. Decides no number."""
+    """Tokens of sentences and labels in one pass, which bounds memory; null: 1,024 on a CPU, where more is no faster,
+    16,384 on a GPU. Decides no number."""
     method: Literal["likelihood", "generate"] = "likelihood"
     """How a label is chosen. likelihood: the likeliest one as a whole. generate: greedy decoding that may write nothing
     but labels; `parse_status` says whether the model would have written the same unhindered."""

@@ -30,6 +30,10 @@ from harness.scoring.passes import (
 from harness.scoring.trie import Trie, build_trie, greedy_walk, path_sums
 
 
+# Keys and values of the shared beginning that are held for each token of a pass
+KEPT_FOR_EACH = 8
+
+
 @dataclass(frozen=True)
 class LabelScores:
     """What the model says of each sentence.
@@ -74,8 +78,9 @@ def score_labels(
         tokenizer: Its tokenizer.
         prompts: One a sentence.
         completions: One a label.
-        max_tokens: Tokens whose keys and values are held at once, the shared beginning counted for each row; one
-            sentence is run whatever its length. None: what suits the device.
+        max_tokens: Tokens of sentences and labels in one pass; one sentence is run whatever its length. Keys and values
+            of the shared beginning are held for each sentence, eight times as many tokens at most. None: what suits
+            the device.
         ids: Names of the prompts for errors; their numbers where None.
         chat: Whether the model was trained on prompts in its chat template.
 
@@ -137,8 +142,9 @@ def _fill(scores: LabelScores, model: Any, found: Sequence[Candidates], max_toke
     one_pass = tree_pass if takes_tree_masks(model) else plain_pass
     for rows in _by_labels(found):
         trie, skipped = build_trie(found[rows[0]].continuations), found[rows[0]].n_context
-        lengths = [len(one.context) + trie.n_inner for one in found]
-        for batch in _batches(rows, lengths, (max_tokens, most_rows(model, trie))):
+        own = [len(one.context) - len(prefix.ids) + trie.n_inner for one in found]
+        most = min(most_rows(model, trie), max(1, KEPT_FOR_EACH * max_tokens // max(1, len(prefix.ids))))
+        for batch in _batches(rows, own, (max_tokens, most)):
             contexts = [found[i].context[len(prefix.ids) :] for i in batch]
             _put(scores, batch, trie, one_pass(model, prefix, contexts, trie), skipped)
 
