@@ -29,7 +29,6 @@ from harness.scoring.passes import (
 )
 from harness.scoring.trie import Trie, build_trie, greedy_walk, path_sums
 
-
 # Keys and values of the shared beginning that are held for each token of a pass
 KEPT_FOR_EACH = 8
 
