@@ -82,6 +82,24 @@ def _budget_words(budget: TrainingBudget, global_batch: int) -> str:
 
 
 @app.command()
+def status(recipe: RecipePath, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+    """Tell how far a run is: what is finished, running, interrupted, failed or diverged.
+
+    Starts nothing. RECIPE is the recipe's file.
+    """
+    loaded = _load(recipe, overrides)
+    from collections import Counter
+
+    from harness.pipeline import unit_states
+
+    found = list(unit_states(loaded, _run_folder(loaded, run_dir)))
+    for unit, state in found:
+        typer.echo(f"{state.status:<12} {unit.title}{'' if state.reason is None else f'  ({state.reason})'}")
+    counted = Counter(state.status for _, state in found)
+    typer.echo(f"\n{len(found)} units: " + ", ".join(f"{n} {name}" for name, n in counted.most_common()))
+
+
+@app.command()
 def plan(
     recipe: RecipePath,
     accelerate_config: Annotated[

@@ -33,6 +33,10 @@ class TrainingError(HarnessError):
     """A fine-tuning process that ended without an adapter."""
 
 
+class DivergedError(TrainingError):
+    """A fine-tuning run whose loss is no longer a number."""
+
+
 class DiskFullError(HarnessError):
     """No space left where a table was to be written; the half-written file has been removed."""
 

@@ -32,6 +32,7 @@ from harness.reports import stage as reports
 from harness.schemas.manifest import Manifest
 from harness.schemas.recipe import Recipe
 from harness.scoring import stage as scoring
+from harness.states import STATE_FILE, State, begun, ended_badly, state_of
 from harness.store import (
     MANIFEST,
     Run,
@@ -41,6 +42,7 @@ from harness.store import (
     hash_inputs,
     hash_outputs,
     is_finished,
+    read_manifest,
     unit_folder,
     write_json,
     write_text,
@@ -128,12 +130,12 @@ def run_unit(run: Run, unit: Unit, *, force: bool = False) -> UnitResult:
     folder.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    with _PeakMemory() as memory:
+    with _PeakMemory() as memory, _stated(folder):
         counts = unit.work(folder)
+        missing = [name for name in unit.outputs if not (folder / name).is_file()]
+        if missing:
+            raise DataError(f"{folder}: {unit.title} ended without {', '.join(missing)}")
     seconds = time.perf_counter() - clock
-    missing = [name for name in unit.outputs if not (folder / name).is_file()]
-    if missing:
-        raise DataError(f"{folder}: {unit.title} ended without {', '.join(missing)}")
     manifest = Manifest(
         stage=unit.stage,
         unit=unit.name,
@@ -152,6 +154,7 @@ def run_unit(run: Run, unit: Unit, *, force: bool = False) -> UnitResult:
         peak_rss_mb=round(memory.peak_mb, 1),
     )
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    (folder / STATE_FILE).unlink(missing_ok=True)
     log.info(
         "%s: rows_in=%d rows_out=%d rejected=%d seconds=%.1f peak_rss_mb=%.0f",
         unit.title,
@@ -162,6 +165,43 @@ def run_unit(run: Run, unit: Unit, *, force: bool = False) -> UnitResult:
         memory.peak_mb,
     )
     return UnitResult(unit=unit, manifest=manifest, skipped=False)
+
+
+@contextlib.contextmanager
+def _stated(folder: Path) -> Iterator[None]:
+    """Leave word in the unit's folder that it was begun, and of the error that ended it."""
+    write_json(folder / STATE_FILE, begun())
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk must not hide what happened
+            write_json(folder / STATE_FILE, ended_badly(error))
+        raise
+
+
+def unit_states(recipe: Recipe, folder: Path) -> Iterator[tuple[Unit, State]]:
+    """How every unit of a recipe stands in a run folder; nothing is run.
+
+    A unit whose settings or inputs have changed since it ended is `not begun`, with that as the reason.
+    """
+    run = Run(recipe=recipe, folder=folder)
+    for units in STAGES.values():
+        for unit in units(run):
+            place = unit_folder(run, unit)
+            manifest = read_manifest(place)
+            state = state_of(place, finished=manifest is not None)
+            if manifest is not None and manifest.counts.notes.get("status") == "diverged":
+                state = State("diverged", manifest.counts.notes.get("reason"))
+            if manifest is not None and not _is_current(run, unit):
+                state = State("not begun", "settings or inputs have changed since it ended")
+            yield unit, state
+
+
+def _is_current(run: Run, unit: Unit) -> bool:
+    try:
+        return is_finished(run, unit, hash_inputs(run, unit.inputs))
+    except DataError:  # an input is missing
+        return False
 
 
 def _stage_names(until: str, only: str | None) -> Sequence[str]:

@@ -24,6 +24,7 @@ from harness.schemas.manifest import Counts, Manifest
 from harness.schemas.recipe import Recipe
 from harness.schemas.tables import TableSpec
 from harness.schemas.task import Task
+from harness.states import state_of
 
 MANIFEST = "manifest.json"
 STAGE_FOLDERS = {
@@ -331,7 +332,7 @@ def hash_inputs(run: Run, paths: Iterable[Path]) -> dict[str, str]:
         if not path.is_file():
             began = _unfinished_folder(run, path)
             why = "run the stage that writes it first" if began is None else (
-                f"{began} was begun and did not end (interrupted, or ended by an error); run it again first"
+                f"{began} is {state_of(began, finished=False).words}; run it again first"
             )  # fmt: skip
             raise DataError(f"{path}: missing; {why}")
         inside = path.is_relative_to(run.folder)

@@ -140,7 +140,5 @@ def test_an_interrupted_run_is_named_as_such_and_not_read(tmp_path: Path, recipe
     with pytest.raises(DataError, match="missing; run the stage that writes it first"):
         hash_inputs(run, [weights])
     write_text(run.path("training", "gold", "seed_0", "settings.json"), "{}")
-    with pytest.raises(
-        DataError, match=r"seed_0 was begun and did not end \(interrupted, or ended by an error\); run it"
-    ):
+    with pytest.raises(DataError, match=r"seed_0 is interrupted \(its files are not complete\); run it again first"):
         hash_inputs(run, [weights])

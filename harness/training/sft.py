@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer
 
 from harness.backends.fused_lora import fuse
 from harness.backends.models import four_bit, load_model, load_tokenizer, settled_dtype
-from harness.errors import ConfigError, TrainingError
+from harness.errors import ConfigError, DivergedError, TrainingError
 from harness.schemas.manifest import Counts
 from harness.schemas.tables import TRAIN, TRAINING_LOG
 from harness.seeds import integer
@@ -96,7 +96,7 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
         ConfigError: Settings that TRL, PEFT or the number of processes do not allow.
         DataError: Rows that would be cut, dropped or miscounted.
         BackendError: The base model cannot be loaded.
-        TrainingError: The loss is no longer a number.
+        DivergedError: The loss is no longer a number.
     """
     check_machine(job)
     hardware = _hardware(job)
@@ -322,7 +322,7 @@ class _UpdateLog(TrainerCallback):  # type: ignore[misc]
         if "loss" not in entry:
             return
         if not torch.isfinite(torch.tensor([entry["loss"], entry.get("grad_norm") or 0.0])).all():
-            raise TrainingError(
+            raise DivergedError(
                 f"{self.job.title}: the loss or its gradient is not a number at update {state.global_step} of "
                 f"{self.job.n_updates}; lower training.sft.learning_rate or use another dtype"
             )

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.errors import BackendError, ConfigError, DataError, TrainingError
+from harness.errors import BackendError, ConfigError, DataError, DivergedError
 from harness.schemas.tables import TRAIN, TRAINING_LOG
 from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FIELDS
 from harness.store import read_rows, read_table, sha256_file, write_table
@@ -249,5 +249,5 @@ def test_a_base_model_that_is_not_there_is_one_clear_error(make_job: MakeJob, ta
 
 def test_a_diverged_run_ends_in_an_error(make_job: MakeJob, table: Path, tmp_path: Path) -> None:
     job = make_job(sft={"learning_rate": 1e30, "max_grad_norm": 0.0})
-    with pytest.raises(TrainingError, match=r"training/toy/seed_0: the loss or its gradient is not a number at update"):
+    with pytest.raises(DivergedError, match=r"training/toy/seed_0: the loss or its gradient is not a number at update"):
         fit(job, table, tmp_path)
