@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 from harness.schemas.mix import GOLD_ORIGIN
+from harness.seeds import generator
 
 HELD_OUT = ("validation", "test")
 
@@ -31,6 +32,10 @@ class Pool:
     def n_rows(self) -> int:
         return int(self.rows.num_rows)
 
+    @property
+    def n_patients(self) -> int:
+        return int(pc.count_distinct(self.rows["patient_id"]).as_py())
+
     def keep(self, mask: NDArray[np.bool_]) -> Pool:
         return Pool(self.origin, self.rows.filter(pa.array(mask)).combine_chunks())
 
@@ -39,6 +44,23 @@ def gold_pool(gold: pa.Table, split: str) -> Pool:
     """Gold sentences of one split, in the order of the table."""
     rows = gold.filter(pc.equal(gold["split"], split))
     return Pool(GOLD_ORIGIN, rows.select(["sentence_id", "patient_id", "text", "label"]).combine_chunks())
+
+
+def of_patients(pool: Pool, share: float, *, root_seed: int) -> Pool:
+    """Gold of a share of the patients, at least one of them.
+
+    Patients are put in one order for the whole recipe and the first of them taken: a smaller share is a part of a
+    larger one, whatever mix asks, and neither the names of mixes nor the order of rows move it.
+
+    Args:
+        pool: Training gold.
+        share: In (0, 1].
+        root_seed: The recipe's; the order comes from its child ("mixes", "patients").
+    """
+    known = sorted(set(pool.rows["patient_id"].to_pylist()))
+    order = generator(root_seed, "mixes", "patients").permutation(len(known))
+    taken = [known[place] for place in order[: max(1, round(share * len(known)))]]
+    return pool.keep(pc.is_in(pool.rows["patient_id"], pa.array(taken, pa.string())).to_numpy())
 
 
 def arm_pool(arm: str, sentences: pa.Table) -> Pool:

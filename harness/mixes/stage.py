@@ -7,6 +7,7 @@ of supervised tokens or epochs the number of updates follows from the mix, here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from harness.mixes.audit import AUDIT_SETTINGS, Audit, audit
 from harness.mixes.budget import Quota, plan, updates_of_epochs, updates_of_tokens
 from harness.mixes.draw import Draw, draw_source, shuffle_within_passes
 from harness.mixes.format import Wording, examples
-from harness.mixes.pools import HELD_OUT, Pool, arm_pool, check_patients_apart, gold_pool
+from harness.mixes.pools import HELD_OUT, Pool, arm_pool, check_patients_apart, gold_pool, of_patients
 from harness.prompts.render import completion, render_classify, template_source
 from harness.schemas.manifest import Counts
 from harness.schemas.mix import GOLD_ORIGIN, Mix
@@ -30,6 +31,8 @@ from harness.schemas.recipe_parts import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES, TRAIN, VALIDATION
 from harness.seeds import generator
 from harness.store import Run, Unit, read_table, write_table
+
+log = logging.getLogger(__name__)
 
 # Examples at which proportions are read: which rows take part, and in what proportion, does not depend on the number
 ANY_LENGTH = 1_000_000
@@ -87,13 +90,31 @@ def _work(run: Run, mix: Mix, folder: Path) -> Counts:
     )
     gold = read_table(_gold_path(run), GOLD)
     pools = [
-        gold_pool(gold, "train")
-        if origin == GOLD_ORIGIN
-        else arm_pool(origin, read_table(_arm_path(run, origin), SENTENCES))
-        for origin in mix.origins
+        training_gold(gold, mix, source.patients, root_seed=run.seed)
+        if source.origin == GOLD_ORIGIN
+        else arm_pool(source.origin, read_table(_arm_path(run, source.origin), SENTENCES))
+        for source in mix.sources
     ]
     length = Length(budget=run.recipe.budget(mix), global_batch=training.global_batch_size)
     return write_mix(folder, mix, gold, pools, wording, length=length, root_seed=run.seed)
+
+
+def training_gold(gold: pa.Table, mix: Mix, share: float | None, *, root_seed: int) -> Pool:
+    """Training gold that a mix can draw from: all of it, or that of a share of the patients.
+
+    A share that leaves a label without sentences is a finding, not a fault: it is what so little gold looks like.
+    """
+    every = gold_pool(gold, "train")
+    if share is None or every.n_rows == 0:
+        return every
+    pool = of_patients(every, share, root_seed=root_seed)
+    log.info("mix %s: gold of %d of %d training patients, sentences=%d of %d",
+             mix.name, pool.n_patients, every.n_patients, pool.n_rows, every.n_rows)  # fmt: skip
+    lost = sorted(set(every.rows["label"].to_pylist()) - set(pool.rows["label"].to_pylist()))
+    if lost:
+        log.warning("mix %s: no gold sentence of %s among %d patients; a larger `patients` would bring some",
+                    mix.name, ", ".join(lost), pool.n_patients)  # fmt: skip
+    return pool
 
 
 @dataclass(frozen=True)
@@ -213,6 +234,7 @@ def _notes(audited: Audit, quotas: Sequence[Quota], train: pa.Table) -> dict[str
         "sources": {
             quota.origin: {
                 "pool": pool.n_rows,
+                **({"patients": pool.n_patients} if quota.origin == GOLD_ORIGIN else {}),
                 "distinct_shown": min(quota.n_rows, quota.n_examples),
                 "shown": quota.n_examples,
                 "passes": round(quota.n_examples / quota.n_rows, 3),

@@ -23,6 +23,17 @@ class Source(Settings):
     """Passes over this source; 0.5 keeps half of its rows, 2.0 shows each row twice."""
     count: int | None = Field(default=None, gt=0)
     """Rows taken from this source, drawn without replacement."""
+    patients: float | None = Field(default=None, gt=0, le=1)
+    """Of gold: share of the training patients whose sentences are used, in (0, 1], at least one; null: all. Drawn once
+    for the recipe: every mix that asks for a share gets the same patients, and a smaller share is a part of a larger.
+    It says what there is to draw from; share, repeat or count say how much of that is shown."""
+
+    @model_validator(mode="after")
+    def patients_are_of_gold(self) -> Self:
+        if self.patients is not None and self.origin != GOLD_ORIGIN:
+            raise ValueError(f"patients is a share of the patients in training gold, but this source is "
+                             f"{self.origin!r}; use count or repeat for a part of an arm")  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def exactly_one_size(self) -> Self:
@@ -32,6 +43,10 @@ class Source(Settings):
         return self
 
 
+# Trained on real, tested on real; trained on synthetic, tested on real; trained on both.
+# Source: Esteban, Hyland and Raetsch, Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs,
+# arXiv:1706.02633 (2017), who name the first two.
+Regime = Literal["TRTR", "TSTR", "augmented"]
 BudgetUnit = Literal["updates", "supervised_tokens", "epochs"]
 
 
@@ -59,6 +74,13 @@ class Mix(Settings):
         if shares and abs(sum(shares) - 1) > SHARE_TOLERANCE:
             raise ValueError(f"shares add up to {sum(shares):g}; they must add up to 1")
         return self
+
+    @property
+    def regime(self) -> Regime:
+        """What is learned from; the test is on real text always."""
+        if GOLD_ORIGIN not in self.origins:
+            return "TSTR"
+        return "TRTR" if len(self.origins) == 1 else "augmented"
 
     @property
     def origins(self) -> tuple[str, ...]:

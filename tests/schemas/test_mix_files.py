@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from harness.errors import ConfigError
-from harness.schemas.mix import load_mix
+from harness.schemas.mix import Mix, Source, load_mix
 from harness.schemas.recipe import load_recipe
 from harness.schemas.shipped import shipped
 
@@ -50,6 +50,17 @@ def test_the_mixes_of_the_ablation_are_shipped() -> None:
     assert {path.stem for path in MIXES} >= names
 
 
+def test_the_exchange_rate_asks_every_arm_at_every_point_of_the_curve() -> None:
+    mixes = {mix.name: mix for mix in load_recipe(shipped("recipes") / "exchange_rate.yaml").mixes}
+    shares = {"gold_10": 0.1, "gold_25": 0.25, "gold_50": 0.5, "gold": None}
+    assert set(mixes) == {f"{point}{arm}" for point in shares for arm in ("", "_unguided", "_dualalign")}
+    for name, mix in mixes.items():
+        point = name.removesuffix("_unguided").removesuffix("_dualalign")
+        assert [source.patients for source in mix.sources if source.origin == "gold"] == [shares[point]]
+        assert mix.budget.size is None  # at the budget of the recipe, so that points compare
+    assert all(path.read_text().startswith("# What ") for path in shipped("data_mixes").glob("exchange_rate/*.yaml"))
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
@@ -60,11 +71,25 @@ def test_the_mixes_of_the_ablation_are_shipped() -> None:
         ("{origin: mine, share: 1, count: 3}", "give exactly one of share, repeat, count; found share and count"),
         ("{origin: mine, weight: 1}", "sources.0.weight: unknown key"),
         ("{origin: mine, count: 0}", "sources.0.count: found 0; input should be greater than 0"),
+        ("{origin: gold, share: 1, patients: 0}", "sources.0.patients: found 0; input should be greater than 0"),
+        ("{origin: gold, share: 1, patients: 25}", "sources.0.patients: found 25; input should be less than or equal"),
+        (
+            "{origin: mine, share: 1, patients: 0.5}",
+            "patients is a share of the patients in training gold, but this source is 'mine'; use count or repeat",
+        ),
         ("{origin: mind, share: 1}", "origin 'mind' is no arm of this recipe; did you mean 'mine'?"),
     ],
 )
 def test_a_mix_that_cannot_be_drawn_is_refused_before_anything_runs(recipe: Path, sources: str, message: str) -> None:
     assert message in fault(recipe, sources)
+
+
+@pytest.mark.parametrize(
+    ("origins", "regime"),
+    [(("gold",), "TRTR"), (("mine",), "TSTR"), (("mine", "other"), "TSTR"), (("mine", "gold"), "augmented")],
+)
+def test_the_regime_says_what_is_learned_from(origins: tuple[str, ...], regime: str) -> None:
+    assert Mix(name="m", sources=tuple(Source(origin=one, repeat=1) for one in origins)).regime == regime
 
 
 def test_several_faults_of_a_mix_come_together(recipe: Path) -> None:
