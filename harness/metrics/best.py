@@ -136,9 +136,9 @@ def _seed_variance(by_seed: Floats, kept: Floats, correction: float) -> tuple[Fl
 
     Pooled, because two or three seeds of one entry say next to nothing of its scatter; an entry that scatters more than
     the pool keeps its own. (Simulated, 7 entries, 3 seeds: an own variance for each pair, with its own t quantile,
-    keeps the best in 88% of studies; the pool alone in 95%, but in 86% where the best scatters three times as much as the
-    others; the larger of the two in 97%, and there in 91 to 94%.) Entries that no seed moves (baselines) have none. The
-    part that patients and seeds share is taken off as in `spread_of`.
+    keeps the best in 88% of studies; the pool alone in 95%, but in 86% where the best scatters three times as much as
+    the others; the larger of the two in 97%, and there in 91 to 94%.) Entries that no seed moves (baselines) have none.
+    The part that patients and seeds share is taken off as in `spread_of`.
     """
     n_seeds = by_seed.shape[1]
     is_trained = np.ptp(kept, axis=2).max(axis=0) > SAME
