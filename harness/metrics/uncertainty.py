@@ -80,7 +80,7 @@ def spread_of(replicates: Floats, by_seed: Floats, *, n_patients: int, n_effecti
 
     With d(p, s) = patient + seed + patient x seed as random effects, replicates of the mean over seeds hold the first
     and third; the scatter of seeds holds the second and third. What both hold is seen in how the seeds of one replicate
-    differ from one another, and is taken off once.
+    differ from one another, and is taken off the seeds' part (`_share_taken_off`).
 
     Args:
         replicates: The number under each replicate of patients, shape (n_replicates, n_seeds), NaN where undefined.
@@ -107,8 +107,20 @@ def spread_of(replicates: Floats, by_seed: Floats, *, n_patients: int, n_effecti
     if n_seeds == 1:
         return Spread(_root(of_patients), 0.0, *df)
     shared = correction * (kept - mean[:, None]).var(axis=0).sum() / (n_seeds * (n_seeds - 1))
-    of_seeds = by_seed.var(ddof=1) / n_seeds - shared
+    of_seeds = by_seed.var(ddof=1) / n_seeds - _share_taken_off(*df) * shared
     return Spread(_root(of_patients), _root(of_seeds), *df)
+
+
+def _share_taken_off(df_patients: float, df_seeds: int) -> float:
+    """Share of what seeds and patients have in common that is taken off the scatter of seeds, in (0, 1].
+
+    In an interval the scatter of seeds counts t(df_seeds) squared, what patients explain t(df_patients) squared. Taking
+    the shared part off at the seeds' rate is too much with few seeds (0.91 of nominal 95% with two or three), at the
+    patients' rate too little (0.99). With df / (df + 2) between the two rates coverage is 0.93 to 0.98; the form is our
+    own, chosen by simulation. With many seeds it is all of it.
+    """
+    ratio = min(1.0, (t_quantile(0.95, df_patients) / t_quantile(0.95, df_seeds)) ** 2)
+    return ratio + (1 - ratio) * df_seeds / (df_seeds + 2)
 
 
 def effective_patients(sizes: Floats, n_carrying: int) -> float:
@@ -141,10 +153,14 @@ def half_width(spread: Spread, confidence: float) -> float:
 
 
 def bounded_interval(value: float, spread: Spread, *, confidence: float, bounds: tuple[float, float]) -> Interval:
-    """Interval of a metric with bounds, made on the logit scale so that it stays inside them.
+    """Interval of a metric with bounds: the values from which this one is not too far.
 
-    At a bound itself patients cannot differ, and the logit is infinite; there the interval is the exact binomial one
-    with patients (the effective number) in the place of trials.
+    A standard error near a bound is small because the value is near it. So it is taken to be that of the value asked
+    about: of theta, at which it is larger or smaller by the root of theta (1 - theta) over value (1 - value). That is
+    Wilson's interval with as many trials as would give the standard error. It stays inside the bounds.
+
+    At a bound itself patients cannot differ; there the interval is the exact binomial one with patients (the effective
+    number) in the place of trials.
 
     Args:
         value: The number, within `bounds`.
@@ -152,8 +168,9 @@ def bounded_interval(value: float, spread: Spread, *, confidence: float, bounds:
         confidence: Share of studies whose interval is to hold the truth.
         bounds: Smallest and largest possible value.
 
-    Source: delta method on the logit, Agresti, Categorical Data Analysis, 3rd ed. (2013), sec. 3.1.6; at a bound
-    Clopper and Pearson, Biometrika 26 (1934) 404-413.
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212; with an effective number of trials for clustered samples:
+    Franco et al., Comparative study of confidence intervals for proportions in complex sample surveys, J. Surv. Stat.
+    Methodol. 7 (2019) 334-364; at a bound Clopper and Pearson, Biometrika 26 (1934) 404-413.
     """
     if spread.reason:
         return Interval(None, None, spread.reason)
@@ -165,10 +182,12 @@ def bounded_interval(value: float, spread: Spread, *, confidence: float, bounds:
         return Interval(low, low + reach, None) if place < 0.5 else Interval(high - reach, high, None)
     if width <= SAME:
         return Interval(None, None, "no interval: every patient shows the same")
-    logit = np.log(place / (1 - place))
-    ends = logit + np.array([-1, 1]) * width / (place * (1 - place))
-    first, last = low + (high - low) / (1 + np.exp(-np.clip(ends, -700, 700)))  # exp overflows past 709
-    return Interval(float(first), float(last), None)
+    # |place - theta| <= width sqrt(theta (1 - theta) / variance), solved for theta
+    variance = place * (1 - place)
+    scale = width**2 / variance
+    reach = float(np.sqrt(scale**2 + 4 * scale * variance))
+    ends = [low + (high - low) * (2 * place + scale + side * reach) / (2 + 2 * scale) for side in (-1, 1)]
+    return Interval(max(low, ends[0]), min(high, ends[1]), None)
 
 
 def plain_interval(value: float, spread: Spread, *, confidence: float, bounds: tuple[float, float]) -> Interval:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from harness import seeds
 from harness.metrics.counts import Tallies, macro_f1, tally_by_patient
@@ -84,6 +85,17 @@ def test_seeds_that_differ_by_patients_alone_add_nothing() -> None:
     assert any(one.seeds == 0 for one in found)
 
 
+def test_what_seeds_and_patients_share_is_taken_off_by_how_many_seeds_there_are() -> None:
+    # Two seeds that trade places: mean 0.2 always; each varies by 0.1^2. Shared: 2/(2 - 1) * (0.01 + 0.01) / (2 * 1).
+    # Scatter of the seeds 0 and 0.6: 0.18 / 2. Patients' t(49) over seeds' t(1): (2.0096 / 12.7062)^2 = 0.02501.
+    replicates, by_seed = np.array([[0.1, 0.3], [0.3, 0.1]]), np.array([0.0, 0.6])
+    few = spread_of(replicates, by_seed, n_patients=2, n_effective=50)
+    assert few.patients == pytest.approx(0)
+    assert few.seeds**2 == pytest.approx(0.09 - (0.02501 + (1 - 0.02501) * 1 / 3) * 0.02, abs=1e-6)
+    alike = spread_of(replicates, by_seed, n_patients=2, n_effective=2)  # as few patients as seeds: all of it
+    assert alike.seeds**2 == pytest.approx(0.09 - 0.02)
+
+
 @pytest.mark.parametrize(("n_seeds", "seed_sd"), [(1, 0.0), (3, 0.02)])
 def test_plain_intervals_hold_the_truth_as_often_as_they_say(n_seeds: int, seed_sd: float) -> None:
     held = 0
@@ -114,6 +126,15 @@ def test_bounded_intervals_stay_inside_and_are_the_plain_ones_in_the_middle() ->
     assert bounded_interval(1.0, Spread(0.1, 0.0, 10, 0), confidence=0.95, bounds=(0, 2))[:2] == pytest.approx(
         [2 * end for end in bounded_interval(0.5, Spread(0.05, 0.0, 10, 0), confidence=0.95, bounds=(0, 1))[:2]]
     )
+
+
+@pytest.mark.parametrize(("right", "trials"), [(1, 10), (7, 20), (396, 400)])
+def test_bounded_intervals_are_wilsons_where_patients_are_single_trials(right: int, trials: int) -> None:
+    share = right / trials
+    spread = Spread(float(np.sqrt(share * (1 - share) / trials)), 0.0, 1e9, 0)
+    expected = binomtest(right, trials).proportion_ci(0.95, method="wilson")
+    found = bounded_interval(share, spread, confidence=0.95, bounds=(0, 1))
+    assert found[:2] == pytest.approx((expected.low, expected.high), abs=1e-7)
 
 
 def test_at_a_bound_the_interval_is_that_of_as_many_trials_as_patients() -> None:
