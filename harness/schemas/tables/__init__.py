@@ -17,7 +17,17 @@ from harness.schemas.tables.people import (
     RATES,
     VISITS,
 )
-from harness.schemas.tables.results import CONFUSION, CONTRASTS, METRICS, PREDICTIONS, RELIABILITY, TEMPERATURES
+from harness.schemas.tables.results import (
+    CONFUSION,
+    CONTRASTS,
+    EXCHANGE,
+    METRICS,
+    PATIENT_COUNTS,
+    PREDICTIONS,
+    RELIABILITY,
+    TEMPERATURES,
+    TIES,
+)
 from harness.schemas.tables.spec import SUBGROUP_COLUMNS, TableSpec
 from harness.schemas.tables.synthetic import AGREEMENT, DISAGREEMENTS, FIDELITY, PLANNED, REJECTED, SENTENCES, SYNTHETIC
 from harness.schemas.tables.training import AUDIT, TRAIN, TRAINING_LOG, VALIDATION
@@ -51,6 +61,9 @@ TABLES = {
         RELIABILITY,
         TEMPERATURES,
         CONFUSION,
+        EXCHANGE,
+        PATIENT_COUNTS,
+        TIES,
     )
 }
 
@@ -61,12 +74,14 @@ __all__ = [
     "CONTRASTS",
     "CO_OCCURRENCE",
     "DISAGREEMENTS",
+    "EXCHANGE",
     "FIDELITY",
     "GOLD",
     "GOLD_STATISTICS",
     "MATCHED_CONCEPTS",
     "MENTIONS",
     "METRICS",
+    "PATIENT_COUNTS",
     "PERSONAS",
     "PLANNED",
     "POPULATION",
@@ -79,6 +94,7 @@ __all__ = [
     "SYNTHETIC",
     "TABLES",
     "TEMPERATURES",
+    "TIES",
     "TRAIN",
     "TRAINING_LOG",
     "TableSpec",

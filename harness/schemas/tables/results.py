@@ -129,3 +129,64 @@ CONFUSION = TableSpec(
     ("mix", "learner", "train_seed", "split", "true_label", "predicted_label"),
     {"mix": S, "learner": S, "train_seed": S, "split": S, "true_label": S, "predicted_label": S, "n": I},
 )
+
+# Hits, true and predicted sentences of each patient and label, on the test split: all that metrics of hard decisions
+# need. With it a leaderboard over several runs resamples the same patients for all of them and reads no predictions.
+# Rows of nothing but zeros are left out.
+PATIENT_COUNTS = TableSpec(
+    "patient_counts",
+    ("mix", "learner", "train_seed", "patient_id", "label"),
+    {"mix": S, "learner": S, "train_seed": S, "patient_id": S, "label": S, "n_hits": I, "n_true": I, "n_predicted": I},
+)
+
+# Which mix and learner may be the best in macro-F1: `metrics/best.py`. Learners that are a floor take no part.
+TIES = TableSpec(
+    "ties",
+    ("mix", "learner", "split"),
+    {
+        "mix": S,
+        "learner": S,
+        "split": S,
+        "value": F,  # macro-F1, mean over train seeds
+        "shortfall": F,  # how far the best of the others is ahead; 0 for the first
+        "shortfall_high": F,  # upper bound of the true one, simultaneous over all entries
+        "tied": B,  # whether it may be the best; true for the first
+        "n_compared": I,  # entries that took part
+        "status": S,
+        "reason": S,
+    },
+    nullable=("value", "shortfall", "shortfall_high", "tied", "reason"),
+)
+
+# What one sentence of an arm is worth in gold: a mix's macro-F1 on the test split, read off a learning curve of gold.
+EXCHANGE = TableSpec(
+    "exchange",
+    ("mix", "learner", "fit"),
+    {
+        "mix": S,
+        "arm": S,
+        "learner": S,
+        "fit": S,  # power | monotone
+        "n_gold": I,  # distinct sentences shown
+        "n_synthetic": I,
+        "score": F,
+        "gold_equivalent": F,  # gold sentences that alone would score the same
+        "per_sentence": F,  # (gold_equivalent - n_gold) / n_synthetic; negative where the arm does harm
+        "ci_low": F,  # of per_sentence; null with a value beside it: no bound on that side, and the reason says so
+        "ci_high": F,
+        "where": S,  # inside the curve's points | extrapolated | bounded: at least, or at most, gold_equivalent
+        "share_undefined": F,  # of the replicates of patients: those whose curve does not rise
+        "status": S,
+        "reason": S,
+    },
+    nullable=(
+        "score",
+        "gold_equivalent",
+        "per_sentence",
+        "ci_low",
+        "ci_high",
+        "where",
+        "share_undefined",
+        "reason",
+    ),
+)
