@@ -22,13 +22,17 @@ from harness import seeds
 from harness.errors import DataError, collect_faults
 from harness.evaluation.by_subgroup import Measured, Resampling, Row, measure
 from harness.evaluation.contrasts import adjust, contrast_rows
+from harness.evaluation.exchange import exchange_rows, mixes_of_exchange, size_of
 from harness.evaluation.fidelity import fidelity_units
+from harness.evaluation.gaps import gap_rows
 from harness.evaluation.interactions import interaction_rows
 from harness.evaluation.panel import OVERALL, MixRuns, Panel, build_panel, subgroup_levels
 from harness.evaluation.predictions import HeldOut, Predicted, check_predictions, held_out_sentences
 from harness.evaluation.reliability import reliability_rows, with_temperatures
-from harness.evaluation.rows import gap_rows, metric_rows
+from harness.evaluation.rows import metric_rows
 from harness.evaluation.square import Cell, effect_rows, find_square
+from harness.evaluation.ties import patient_count_table, patient_ids, tie_rows
+from harness.metrics import METRICS_VERSION
 from harness.metrics.counts import confusion
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
 from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
@@ -37,11 +41,15 @@ from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.tables import (
     CONFUSION,
     CONTRASTS,
+    EXCHANGE,
     GOLD,
     METRICS,
+    PATIENT_COUNTS,
     PREDICTIONS,
     RELIABILITY,
     TEMPERATURES,
+    TIES,
+    TRAIN,
     TableSpec,
 )
 from harness.store import Run, Unit, read_table, write_table
@@ -54,7 +62,16 @@ WITHOUT_CONTRASTS = ("majority",)  # a floor, not a competitor: it learns nothin
 BLAS_THREADS = 1
 BY_SUBGROUP_SPLIT = "test"  # validation is for choosing, so it is looked at overall only
 VALIDATION_SPLIT = "validation"
-WRITTEN: tuple[TableSpec, ...] = (METRICS, CONTRASTS, CONFUSION, RELIABILITY, TEMPERATURES)
+WRITTEN: tuple[TableSpec, ...] = (
+    METRICS,
+    CONTRASTS,
+    CONFUSION,
+    RELIABILITY,
+    TEMPERATURES,
+    PATIENT_COUNTS,
+    TIES,
+    EXCHANGE,
+)
 
 
 @dataclass
@@ -66,11 +83,15 @@ class Tables:
     confusion: list[Row] = field(default_factory=list)
     reliability: list[Row] = field(default_factory=list)
     temperatures: list[Row] = field(default_factory=list)
+    patient_counts: pa.Table = field(default_factory=PATIENT_COUNTS.schema.empty_table)
+    ties: list[Row] = field(default_factory=list)
+    exchange: list[Row] = field(default_factory=list)
 
 
 def units(run: Run) -> list[Unit]:
     """One unit over all mixes, because contrasts need them at once, and one of the arms' fidelity."""
     settings = {
+        "metrics_version": METRICS_VERSION,
         "evaluation": run.recipe.file.evaluation.model_dump(mode="json"),
         "labels": list(run.task.label_ids),
         "levels": _declared_levels(run),
@@ -85,7 +106,7 @@ def units(run: Run) -> list[Unit]:
         Unit(
             stage="evaluation",
             name="",
-            inputs=[run.path("cohort", "gold.parquet"), *_all_paths(run)],
+            inputs=[run.path("cohort", "gold.parquet"), *_all_paths(run), *_train_paths(run).values()],
             settings=settings,
             seed_path=("evaluation",),
             work=partial(_work, run),
@@ -117,8 +138,21 @@ def evaluate(
         root_seed: The recipe's seed.
         square: The four mixes of the 2 x 2 of alignments, where there are four.
     """
-    metrics: list[Row] = []
-    contrasts: list[Row] = []
+    found = look_at_learners(panel, runs, settings=settings, root_seed=root_seed, square=square)
+    metrics = [row for one in found.values() for row in one.metrics]
+    return metrics, [row for one in found.values() for row in one.contrasts]
+
+
+def look_at_learners(
+    panel: Panel,
+    runs: Mapping[str, Sequence[MixRuns]],
+    *,
+    settings: Evaluation,
+    root_seed: int,
+    square: Mapping[Cell, str] | None = None,
+) -> dict[str, LearnerRows]:
+    """What `evaluate` returns, by learner and with the measurements of all sentences; its arguments."""
+    looked_at: dict[str, LearnerRows] = {}
     patients = draw_patients(panel.n_patients, settings.n_bootstrap, rng=_stream(root_seed, "patients", panel.split))
     swaps = draw_swaps(panel.n_patients, settings.n_bootstrap, rng=_stream(root_seed, "swaps", panel.split))
     with threadpool_limits(BLAS_THREADS, user_api="blas"):
@@ -126,16 +160,15 @@ def evaluate(
             n_seeds = mixes[0].predicted.shape[0]
             rng = _stream(root_seed, "train_seeds", str(n_seeds))
             drawn = Resampling(patients, draw_seeds(n_seeds, settings.n_bootstrap, rng=rng), swaps)
-            found = _Learner(panel, learner, drawn, settings, reference_mix(settings, [one.mix for one in mixes]))
+            found = LearnerRows(panel, learner, drawn, settings, reference_mix(settings, [one.mix for one in mixes]))
             found.look(mixes, square)
-            metrics += found.metrics
-            contrasts += adjust(found.contrasts)
-    return metrics, contrasts
+            looked_at[learner] = found
+    return looked_at
 
 
 @dataclass
-class _Learner:
-    """Rows of one learner as its slices are looked at."""
+class LearnerRows:
+    """Rows of one learner as its slices are looked at; `overall` is what was measured on all sentences."""
 
     panel: Panel
     learner: str
@@ -144,6 +177,7 @@ class _Learner:
     reference: str
     metrics: list[Row] = field(default_factory=list)
     contrasts: list[Row] = field(default_factory=list)
+    overall: Measured = field(init=False)
 
     def look(self, mixes: Sequence[MixRuns], square: Mapping[Cell, str] | None) -> None:
         said: dict[str, Any] = {"learner": self.learner, "confidence": self.settings.confidence}
@@ -158,11 +192,12 @@ class _Learner:
             if competes and square:
                 self.contrasts += effect_rows(measured, self.panel, square, **said)
             by_variable.setdefault(part.variable, []).append(measured.for_levels())
-        by_variable.pop(OVERALL)
+        [self.overall] = by_variable.pop(OVERALL)
         for levels in by_variable.values():
-            self.metrics += gap_rows(levels, self.panel, **said)
+            self.metrics += gap_rows(levels, self.panel, drawn=self.drawn, **said)
             if competes:
                 self.contrasts += interaction_rows(levels, self.panel, **compared)
+        self.contrasts = adjust(self.contrasts)
 
 
 def _work(run: Run, folder: Path) -> Counts:
@@ -184,17 +219,40 @@ def _work(run: Run, folder: Path) -> Counts:
         runs = _runs_on(split, predictions, held_out)
         if in_test:
             runs = _scaled(runs, predictions, held_out, tables)
-        metrics, contrasts = evaluate(
+        found = look_at_learners(
             panel, runs, settings=settings, root_seed=run.seed, square=find_square(run.recipe) if in_test else None
         )
-        tables.metrics += metrics
+        tables.metrics += [row for one in found.values() for row in one.metrics]
         if in_test:
-            tables.contrasts += contrasts
+            tables.contrasts += [row for one in found.values() for row in one.contrasts]
+            _add_ties(tables, found, panel, gold=gold, run=run)
+            _add_exchange(tables, found, run)
             tables.confusion += _confusion_rows(panel, runs)
             for one in (one for mixes in runs.values() for one in mixes):
                 tables.reliability += reliability_rows(panel, one, min_patients=settings.min_patients)
             notes["sentences_without_level"] = _without_level(panel, levels)
     return _write(folder, tables, rows_in=len(held_out.sentence_ids) * len(_all_paths(run)), notes=notes)
+
+
+def _add_ties(tables: Tables, found: Mapping[str, LearnerRows], panel: Panel, *, gold: pa.Table, run: Run) -> None:
+    """Counts by patient of every learner, and which entries may be the best among those that compete."""
+    patients = patient_ids(gold, panel.split)
+    tables.patient_counts = pa.concat_tables(
+        patient_count_table(one.overall, panel, learner=learner, patients=patients) for learner, one in found.items()
+    )
+    competing = {learner: one.overall for learner, one in found.items() if learner not in WITHOUT_CONTRASTS}
+    confidence, rng = run.recipe.file.evaluation.confidence, _stream(run.seed, "ties", panel.split)
+    tables.ties += tie_rows(competing, panel, confidence=confidence, rng=rng)
+
+
+def _add_exchange(tables: Tables, found: Mapping[str, LearnerRows], run: Run) -> None:
+    """What a synthetic sentence is worth in gold, where the recipe has a learning curve."""
+    counted = ["origin", "sentence_id"]
+    sizes = {mix: size_of(read_table(path, TRAIN, columns=counted)) for mix, path in _train_paths(run).items()}
+    confidence = run.recipe.file.evaluation.confidence
+    for learner, one in found.items():
+        if learner not in WITHOUT_CONTRASTS:
+            tables.exchange += exchange_rows(one.overall, sizes, learner=learner, confidence=confidence)
 
 
 def _runs_on(
@@ -229,7 +287,7 @@ def _scaled(
 def _write(folder: Path, tables: Tables, *, rows_in: int, notes: dict[str, Any]) -> Counts:
     rows_out = 0
     for spec in WRITTEN:
-        rows: list[Row] = getattr(tables, spec.name)
+        rows: list[Row] | pa.Table = getattr(tables, spec.name)
         write_table(folder / f"{spec.name}.parquet", rows, spec)
         notes[f"{spec.name}_rows"] = len(rows)
         rows_out += len(rows)
@@ -248,6 +306,11 @@ def _prediction_paths(run: Run, mix: str) -> dict[str, list[Path]]:
 
 def _all_paths(run: Run) -> list[Path]:
     return [path for mix in run.recipe.mixes for paths in _prediction_paths(run, mix.name).values() for path in paths]
+
+
+def _train_paths(run: Run) -> dict[str, Path]:
+    """Tables in which the sentences of the learning curve and of what is read off it are counted."""
+    return {mix.name: run.path("mixes", mix.name, "train.parquet") for mix in mixes_of_exchange(run.recipe)}
 
 
 def _declared_levels(run: Run) -> dict[str, list[str]]:

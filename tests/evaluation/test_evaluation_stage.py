@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from toy_study import LABELS, Study, toy_predictions
 from harness.errors import DataError
 from harness.evaluation.stage import WRITTEN, units
 from harness.schemas.manifest import Counts
-from harness.schemas.tables import CONFUSION, CONTRASTS, METRICS, TableSpec
+from harness.schemas.tables import CONFUSION, CONTRASTS, METRICS, PATIENT_COUNTS, TableSpec
 from harness.store import read_rows
 
 MakeStudy = Callable[..., Study]
@@ -111,8 +112,8 @@ def test_few_patients_and_few_positives_leave_no_value_but_a_reason(make_study: 
 
 def test_two_runs_give_the_same_bytes(make_study: MakeStudy) -> None:
     first, second = make_study("first"), make_study("second")
+    work(second)
     for path in sorted(work(first)[0].iterdir()):
-        work(second)
         assert path.read_bytes() == (second.run.path("evaluation") / path.name).read_bytes()
 
 
@@ -135,7 +136,8 @@ def test_names_of_patients_and_order_of_rows_change_nothing(make_study: MakeStud
     work(plain)
     work(renamed)
     for spec in WRITTEN:
-        assert rows_of(plain, spec) == rows_of(renamed, spec)
+        if spec is not PATIENT_COUNTS:  # the one table that names patients
+            assert rows_of(plain, spec) == rows_of(renamed, spec)
 
 
 def hash_free(patient_id: str) -> int:
@@ -163,7 +165,7 @@ def test_gap_is_best_minus_worst_and_names_both(make_study: MakeStudy) -> None:
     best, worst = max(levels, key=levels.__getitem__), min(levels, key=levels.__getitem__)
     assert gap["value"] == pytest.approx(levels[best] - levels[worst])
     assert gap["subgroup_level"] == "gap"
-    assert gap["reason"] == f"best: {best}; worst: {worst}"
+    assert re.fullmatch(rf"best: {best}; worst: {worst}; by chance alone: 0\.\d{{3}}", gap["reason"])
     assert gap["ci_low"] < gap["value"] < gap["ci_high"]
     [age] = rows_of(study, METRICS, **where | {"subgroup_variable": "age_band"}, metric="macro_f1_gap")
     assert (age["status"], age["reason"]) == ("insufficient", "1 of 3 levels have enough patients; a gap needs 2")

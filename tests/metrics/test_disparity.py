@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from harness import seeds
+from harness.metrics.disparity import Gap, gap_between
+from harness.metrics.uncertainty import Spread, half_width, plain_interval
+
+
+def gap_of(levels: np.ndarray, error: float, name: str, *, n_replicates: int = 500) -> tuple[float, Gap]:
+    """Gap of levels that are known with the same normal error, and as many patients that t and z agree."""
+    rng = seeds.generator(0, "test_disparity", name)
+    shown = levels + rng.normal(0, error, levels.size)
+    moved = rng.normal(0, error, (n_replicates, levels.size))
+    pairs = list(combinations(range(levels.size), 2))
+    differences, noise = (
+        np.array([one[..., i] - one[..., j] for i, j in pairs]) for one in (shown, moved)
+    )  # the pair comes first
+    spreads = [Spread(error * 2**0.5, 0.0, 1e6, 0) for _ in pairs]
+    return float(np.ptp(shown)), gap_between(differences, spreads, noise.T, confidence=0.95)
+
+
+def test_two_levels_have_the_interval_of_their_difference_down_to_zero() -> None:
+    spread, noise = Spread(0.02, 0.0, 19, 0), np.zeros((9, 1))
+    far = gap_between(np.array([-0.2]), [spread], noise, confidence=0.95).interval
+    assert far == plain_interval(0.2, spread, confidence=0.95, bounds=(-1, 1))
+    near = gap_between(np.array([0.01]), [spread], noise, confidence=0.95).interval
+    assert near[:2] == pytest.approx((0, 0.01 + half_width(spread, 0.95)))
+
+
+@pytest.mark.parametrize("true_gap", [0.0, 0.1, 0.5])
+def test_the_largest_true_difference_is_held_and_picking_it_is_paid_for(true_gap: float) -> None:
+    held, held_by_the_pair = 0, 0
+    for k in range(400):
+        value, gap = gap_of(np.array([0.5 + true_gap, 0.5, 0.5, 0.5]), 0.05, f"{true_gap}/{k}")
+        assert gap.interval.low is not None and gap.interval.high is not None
+        held += gap.interval.low <= true_gap <= gap.interval.high
+        held_by_the_pair += abs(value - true_gap) <= 1.96 * 0.05 * 2**0.5
+    assert held / 400 >= 0.95 - 0.03  # binomial standard error 0.011
+    if true_gap == 0:
+        assert held / 400 <= 0.98
+        assert held_by_the_pair / 400 < 0.85  # range of four normals past 1.96 sqrt(2): 0.80 by Tukey's table
+
+
+def test_chance_alone_shows_the_mean_range_of_as_many_normal_numbers() -> None:
+    # Mean range of 2, 4 and 8 standard normals: 1.128, 2.059, 2.847 (Tippett, Biometrika 17 (1925)).
+    for n, mean in ((2, 1.128), (4, 2.059), (8, 2.847)):
+        _, gap = gap_of(np.full(n, 0.5), 0.03, f"chance/{n}", n_replicates=20_000)
+        assert gap.by_chance == pytest.approx(0.03 * mean, rel=0.02)
+
+
+def test_names_and_order_of_levels_change_nothing() -> None:
+    rng = seeds.generator(0, "test_disparity", "order")
+    shown, moved = rng.random(4), rng.normal(0, 0.05, (300, 4))
+    found = []
+    for order in ((0, 1, 2, 3), (3, 1, 0, 2)):
+        pairs = list(combinations(order, 2))
+        differences = np.array([shown[i] - shown[j] for i, j in pairs])
+        noise = np.stack([moved[:, i] - moved[:, j] for i, j in pairs], axis=1)
+        found.append(gap_between(differences, [Spread(0.07, 0.0, 30, 0)] * 6, noise, confidence=0.9))
+    assert found[0] == found[1]
+
+
+def test_a_pair_without_standard_error_leaves_no_interval_but_a_reason() -> None:
+    unknown = Spread(float("nan"), 0.0, 3, 0, "no interval: undefined in 6 of 100 replicates")
+    gap = gap_between(np.array([0.1]), [unknown], np.zeros((0, 0)), confidence=0.95)
+    assert gap == Gap(gap.interval, None)
+    assert gap.interval == (None, None, "no interval: undefined in 6 of 100 replicates")
+
+
+def test_levels_that_all_answer_alike_have_a_gap_of_nothing() -> None:
+    gap = gap_between(np.zeros(3), [Spread(0.0, 0.0, 9, 0)] * 3, np.zeros((50, 3)), confidence=0.95)
+    assert gap == Gap(gap.interval, 0.0)
+    assert gap.interval == (0.0, 0.0, None)
+
+
+def test_replicates_in_which_a_level_is_undefined_count_by_the_others() -> None:
+    rng = seeds.generator(0, "test_disparity", "undefined")
+    noise = rng.normal(0, 0.05, (4000, 3))
+    spreads = [Spread(0.05, 0.0, 1e6, 0)] * 3
+    whole = gap_between(np.zeros(3), spreads, noise, confidence=0.95).interval.high
+    noise[:40, 1] = np.nan
+    noise[0] = np.nan
+    assert gap_between(np.zeros(3), spreads, noise, confidence=0.95).interval.high == pytest.approx(whole, rel=0.02)
