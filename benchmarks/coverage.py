@@ -1,12 +1,12 @@
 """How often do 95% intervals hold the truth, and how often does a family of tests claim what is not there?
 
-    python benchmarks/coverage.py                  # some minutes on one core
+    python benchmarks/coverage.py --jobs 2         # 1,500 studies of each kind: some minutes
     python benchmarks/coverage.py --studies 200    # a look
 
-Invented studies with known truth: patients differ in difficulty, size and in which classes they have, train seeds in
-skill, and a seed has patients it is good at. Two mixes of equal skill are scored on each study; the truth comes from
-numerical integration over patients and seeds, not from a large sample. Beside the harness's interval stand the
-percentile interval of the same patients and seeds drawn again, and the row bootstrap, which draws sentences.
+Studies are invented with known truth (`invented_studies.py`). Beside the harness's interval stand the percentile
+interval of the same patients and seeds drawn again, and the row bootstrap, which draws sentences. Only metrics of hard
+decisions are looked at, so counts are resampled here without the rest of `measure`; the first study of every kind is
+also given to `measure`, and both must agree. Each line is a row of a table in docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -14,109 +14,228 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
+from invented_studies import SHARES, Kind, Study, invent, metrics_of, true_gap, truth
 from threadpoolctl import threadpool_limits
 
 from harness import seeds
 from harness.evaluation.by_subgroup import Measured, Resampling, measure
-from harness.evaluation.combined import combine
-from harness.evaluation.contrasts import adjust, contrast_rows
-from harness.evaluation.panel import ALL_LEVELS, OVERALL, MixRuns, Panel, Slice
+from harness.evaluation.combined import Term, combine, without_value
+from harness.evaluation.contrasts import OVERALL_METRICS, adjust, contrast_rows
+from harness.evaluation.gaps import gap_rows
+from harness.evaluation.interactions import interaction_rows
+from harness.evaluation.panel import Slice
 from harness.evaluation.rows import OF_DIFFERENCES
-from harness.metrics.counts import Floats, Tallies, accuracy, f1, macro_f1
-from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
+from harness.metrics.counts import Floats, Tallies, tally_by_patient
+from harness.metrics.estimate import Estimate, insufficient, known
+from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps, resample_sums
 from harness.metrics.uncertainty import Interval, bounded_interval, percentile_interval, plain_interval
-from harness.metrics.utility import ALL, Column
+from harness.metrics.utility import ALL, FORMULAS, Column, mean_over_seeds
 from harness.schemas.recipe_parts import Evaluation
 
 ROOT_SEED = 17
 CONFIDENCE = 0.95
 N_REPLICATES = 400
-SHARES = np.array([0.40, 0.20, 0.15, 0.12, 0.08, 0.05])  # of the classes among sentences
-EASE = np.array([0.6, 0.2, 0.0, 0.0, -0.3, -0.6])  # log odds that a class adds to being right
-SKILL, PATIENT_SD, MIX_SHARE = 1.0, 0.8, 0.7  # log odds of being right; how much of difficulty both mixes share
-PATIENT_BY_SEED_SD = 0.3
-CONFUSED = (SHARES + 0.1)[None] * (1 - np.eye(SHARES.size))  # what a wrong answer is taken for
-CONFUSED /= CONFUSED.sum(axis=1, keepdims=True)
+N_ROW_STUDIES = 300  # the row bootstrap is slow, and far enough from 95% to be seen in so many
 COLUMNS: dict[str, Column] = {
+    "accuracy": ("accuracy", ALL),
     "macro_f1": ("macro_f1", ALL),
     "f1_common": ("f1", 1),
     "f1_rare": ("f1", 5),
-    "accuracy": ("accuracy", ALL),
 }
-# Standard deviation of train seeds in log odds: 0.15 moves accuracy by about 2.5 points, which is a lot.
-CASES = (
-    [(n, 1, 0.0) for n in (10, 20, 40, 50, 100, 200)] + [(n, 3, 0.15) for n in (20, 40, 50, 100, 200)] + [(50, 5, 0.15)]
+MEASURED: list[Column] = [*((name, ALL) for name in OVERALL_METRICS), *(("f1", k) for k in range(SHARES.size))]
+MIXES = (
+    *(Kind(n, 1, 0.0) for n in (10, 20, 40, 50, 100, 200)),
+    *(Kind(n, 2, 0.15) for n in (50, 200)),
+    *(Kind(n, 3, 0.15) for n in (20, 40, 50, 100, 200)),
+    Kind(50, 3, 0.0),
+    Kind(50, 5, 0.15),
 )
-FAMILY = {"mixes": 7, "patients": 50}
+EQUAL, APART = (0.0, 0.0, 0.0, 0.0), (0.3, 0.0, 0.0, -0.7)  # the worst level is the smallest
+LEVELS = tuple(
+    Kind(n, n_seeds, seed_sd, 2, levels)
+    for n in (100, 200)
+    for n_seeds, seed_sd in ((1, 0.0), (3, 0.15))
+    for levels in (EQUAL, APART)
+)
+FAMILIES = (Kind(50, 1, 0.0, 7), Kind(50, 3, 0.15, 7), Kind(200, 3, 0.15, 7))
+SMALL = 20  # studies with fewer patients stand for a subgroup level; they do not count in the figures of whole studies
 
-
-@dataclass(frozen=True)
-class Study:
-    panel: Panel
-    runs: list[MixRuns]
+Cells = dict[tuple[str, str], float]  # of what, and which interval or test
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1500)
-    n_studies = parser.parse_args().studies
-    worst: dict[str, list[float]] = defaultdict(list)
-    with threadpool_limits(1, user_api="blas"):
-        for n_patients, n_seeds, seed_sd in CASES:
-            found = coverage(n_patients, n_seeds, seed_sd, n_studies)
-            print(f"{n_patients} patients, {n_seeds} train seeds, seed sd {seed_sd}: nominal {CONFIDENCE}")
-            for what in sorted({what for what, _ in found}):
-                shares = {kind: found[what, kind] for kind in ("harness", "percentile", "rows")}
-                print(
-                    f"  {what:<24}" + "".join(f"{kind:>12} {share:.3f}" for kind, share in shares.items()), flush=True
-                )
-                if n_patients >= 20:
-                    for kind, share in shares.items():
-                        worst[kind].append(share)
-        for n_seeds, seed_sd in ((1, 0.0), (3, 0.15)):
-            share = false_families(n_studies, n_seeds, seed_sd)
-            print(f"figure coverage_family_type_1_error_{n_seeds}_seeds {share:.4f}")
-    for kind, shares in worst.items():
-        print(f"figure coverage_{kind}_lowest {min(shares):.3f}")
-        print(f"figure coverage_{kind}_highest {max(shares):.3f}")
-        print(f"figure coverage_{kind}_mean {np.mean(shares):.3f}")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    given = parser.parse_args()
+    print(f"nominal {CONFIDENCE}, binomial standard error {(0.05 * 0.95 / given.studies) ** 0.5:.4f}", flush=True)
+    with ProcessPoolExecutor(given.jobs) as pool:
+        found: dict[str, list[float]] = defaultdict(list)
+        for look, kinds in ((of_mixes, MIXES), (of_levels, LEVELS), (of_families, FAMILIES)):
+            for kind, cells in zip(kinds, pool.map(partial(look, n_studies=given.studies), kinds), strict=True):
+                show(kind, cells)
+                for (what, how), share in cells.items():
+                    if kind.n_patients >= SMALL:
+                        found[f"gap_{how}" if what == "gap" else f"{look.__name__.removeprefix('of_')}_{how}"].append(
+                            share
+                        )
+    for name, shares in sorted(found.items()):
+        print(f"figure coverage_{name}_lowest {min(shares):.3f}")
+        print(f"figure coverage_{name}_highest {max(shares):.3f}")
+        print(f"figure coverage_{name}_mean {np.mean(shares):.3f}")
 
 
-def coverage(n_patients: int, n_seeds: int, seed_sd: float, n_studies: int) -> dict[tuple[str, str], float]:
-    """Share of studies whose interval holds the truth, by number and by kind of interval."""
-    expected = truth(seed_sd)
-    held: dict[tuple[str, str], list[bool]] = defaultdict(list)
+def show(kind: Kind, cells: Cells) -> None:
+    about = f"| {kind.n_patients} | {kind.n_seeds} | {kind.seed_sd} |"
+    about += f" {' '.join(map(str, kind.levels))} |" if kind.levels else ""
+    by_what: dict[str, list[str]] = defaultdict(list)
+    for (what, how), share in cells.items():
+        by_what[what].append(f"{share:.3f}" if how in ("harness", "percentile", "rows") else f"{how} {share:.3f}")
+    print(about, " | ".join(f"{what}: {' '.join(shares)}" for what, shares in by_what.items()), "|", flush=True)
+
+
+def every_study(kind: Kind, n_studies: int) -> Iterator[tuple[int, Study, Resampling, np.random.Generator]]:
+    threadpool_limits(1, user_api="blas")  # of this process, from here on
     for index in range(n_studies):
-        rng = seeds.generator(ROOT_SEED, "coverage", str((n_patients, n_seeds, seed_sd)), str(index))
-        study = invent(n_patients, n_seeds, seed_sd, 2, rng)
-        measured, drawn = look(study, rng)
-        rows = by_rows(study, rng)
+        rng = seeds.generator(ROOT_SEED, "coverage", str(kind), str(index))
+        study = invent(kind, rng)
+        drawn = Resampling(
+            draw_patients(kind.n_patients, N_REPLICATES, rng=rng),
+            draw_seeds(kind.n_seeds, N_REPLICATES, rng=rng),
+            draw_swaps(kind.n_patients, N_REPLICATES, rng=rng),
+        )
+        if index == 0:
+            same_as_measure(study, drawn)
+        yield index, study, drawn, rng
+
+
+def of_mixes(kind: Kind, n_studies: int) -> Cells:
+    """Share of studies whose interval holds the truth, by metric and by kind of interval."""
+    expected = truth(kind.seed_sd)
+    held: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for index, study, drawn, rng in every_study(kind, n_studies):
+        measured = counted(study, study.panel.slices[0], drawn)
+        rows = by_rows(study, rng) if index < N_ROW_STUDIES else None
         for name, column in COLUMNS.items():
-            if any(one[column].value is None for one in measured.overall):
-                continue  # too few positives: the harness shows no value
             for what, coefficients, aim in (
-                (f"{name}", [1.0, 0.0], expected[name]),
+                (name, [1.0, 0.0], expected[name]),
                 (f"{name} difference", [1.0, -1.0], 0.0),
             ):
-                for kind, interval in intervals(measured, column, coefficients, drawn, rows[name]):
-                    if interval.low is not None and interval.high is not None:
-                        held[what, kind].append(interval.low <= aim <= interval.high)
-    return {place: float(np.mean(values)) for place, values in held.items()}
+                for how, interval in intervals(
+                    [(measured, coefficients)], column, drawn, None if rows is None else rows[name]
+                ):
+                    note(held[what, how], interval, aim)
+    return {what: float(np.mean(values)) for what, values in sorted(held.items()) if values}
+
+
+def of_levels(kind: Kind, n_studies: int) -> Cells:
+    """Coverage in a level of a fifth and in one of a tenth of the patients, of the gap, and false interactions."""
+    held: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    gap, bias = true_gap(kind.seed_sd, kind.levels), []
+    for _, study, drawn, _ in every_study(kind, n_studies):
+        levels = [counted(study, part, drawn) for part in study.panel.slices[1:]]
+        for place, about in ((2, "fifth"), (3, "tenth")):
+            expected = truth(kind.seed_sd, kind.levels[place])
+            for name in ("accuracy", "macro_f1"):
+                for what, coefficients, aim in (
+                    (f"{about} {name}", [1.0, 0.0], expected[name]),
+                    (f"{about} {name} difference", [1.0, -1.0], 0.0),
+                ):
+                    found = dict(intervals([(levels[place], coefficients)], COLUMNS[name], drawn, None))
+                    note(held[what, "harness"], found.get("harness"), aim)
+        row = next(gap_rows(levels, study.panel, learner="llm", drawn=drawn, confidence=CONFIDENCE))
+        note(held["gap", "harness"], Interval(row["ci_low"], row["ci_high"], None), gap)
+        bias.append(row["value"] - gap)
+        for row in interaction_rows(
+            levels, study.panel, learner="llm", reference="mix_0", drawn=drawn, confidence=CONFIDENCE
+        ):
+            held[row["metric"], "interaction"].append(row["p_value"] is not None and row["p_value"] <= 1 - CONFIDENCE)
+    cells = {what: float(np.mean(values)) for what, values in sorted(held.items())}
+    print(f"gap {gap:.3f}, shown on average {gap + float(np.mean(bias)):.3f}")
+    return cells
+
+
+def of_families(kind: Kind, n_studies: int) -> Cells:
+    """Share of studies in which Holm's procedure claims any of six mixes to differ from gold, when none does."""
+    false: dict[tuple[str, str], int] = defaultdict(int)
+    for _, study, drawn, _ in every_study(kind, n_studies):
+        measured = counted(study, study.panel.slices[0], drawn)
+        rows = contrast_rows(
+            measured, study.panel, learner="llm", reference="mix_0", drawn=drawn, confidence=CONFIDENCE
+        )
+        claimed = {row["metric"] for row in adjust(list(rows)) if (row["p_adjusted"] or 0) <= 1 - CONFIDENCE}
+        for metric in ("accuracy", "macro_f1", "f1"):
+            false[metric, "holm"] += metric in claimed
+    return {what: n / n_studies for what, n in false.items()}
+
+
+def note(held: list[bool], interval: Interval | None, aim: float) -> None:
+    if interval is not None and interval.low is not None and interval.high is not None:
+        held.append(bool(interval.low <= aim <= interval.high))
 
 
 def intervals(
-    measured: Measured, column: Column, coefficients: list[float], drawn: Resampling, rows: Floats
+    terms: list[Term], column: Column, drawn: Resampling, rows: Floats | None
 ) -> Iterator[tuple[str, Interval]]:
-    found = combine([(measured, coefficients)], column)
-    if coefficients[1]:
-        yield "harness", plain_interval(found.value, found.spread, confidence=CONFIDENCE, bounds=OF_DIFFERENCES)
-    else:
-        yield "harness", bounded_interval(found.value, found.spread, confidence=CONFIDENCE, bounds=(0, 1))
+    """None where the harness shows no value."""
+    if without_value(terms, column) is not None:
+        return
+    [(_, coefficients)] = terms
+    found = combine(terms, column)
+    interval, bounds = (plain_interval, OF_DIFFERENCES) if coefficients[1] else (bounded_interval, (0.0, 1.0))
+    yield "harness", interval(found.value, found.spread, confidence=CONFIDENCE, bounds=bounds)
     yield "percentile", percentile_interval((found.replicates * drawn.seeds).sum(axis=1), CONFIDENCE)
-    yield "rows", percentile_interval(rows @ coefficients, CONFIDENCE)
+    if rows is not None:
+        yield "rows", percentile_interval(rows @ coefficients, CONFIDENCE)
+
+
+def counted(study: Study, part: Slice, drawn: Resampling) -> Measured:
+    """What `measure` would find, of the metrics in MEASURED alone."""
+    truths = study.panel.truth[part.rows]
+    shape = (len(study.runs), study.runs[0].predicted.shape[0], SHARES.size)
+    predicted = np.concatenate([run.predicted[:, part.rows] for run in study.runs])
+    n_patients = part.patients.size
+    flat = tally_by_patient(truths, predicted, part.patient, n_patients=n_patients, n_classes=SHARES.size)
+    tallies = Tallies(
+        flat.hits.reshape(n_patients, *shape), flat.true[:, :, None], flat.predicted.reshape(n_patients, *shape)
+    )
+    whole = Tallies(*(one.sum(axis=0) for one in tallies))
+    times = drawn.patients[:, part.patients].astype(np.float32)
+    resampled = Tallies(*(resample_sums(one, times) for one in tallies))
+    replicates: dict[Column, Floats] = {}
+    by_seed: list[list[dict[Column, Estimate]]] = [[{} for _ in range(shape[1])] for _ in range(shape[0])]
+    n_positive = whole.true[0, 0].astype(np.int64)
+    for name, k in MEASURED:
+        values, points = FORMULAS[name](resampled), FORMULAS[name](whole)
+        replicates[name, k] = values if k is None else values[..., k]
+        for (m, s), value in np.ndenumerate(points if k is None else points[..., k]):
+            by_seed[m][s][name, k] = shown(float(value), n_patients, None if k is None else int(n_positive[k]))
+    overall = [{column: mean_over_seeds([one[column] for one in runs]) for column in MEASURED} for runs in by_seed]
+    mixes = tuple(run.mix for run in study.runs)
+    return Measured(part, mixes, by_seed, overall, replicates, tallies, n_positive)
+
+
+def shown(value: float, n_patients: int, n_positive: int | None) -> Estimate:
+    floors = Evaluation()
+    if n_patients < floors.min_patients or (n_positive is not None and n_positive < floors.min_positives):
+        return insufficient("too few")
+    return known(value)
+
+
+def same_as_measure(study: Study, drawn: Resampling) -> None:
+    for part in study.panel.slices:
+        fast = counted(study, part, drawn)
+        whole = measure(study.panel, part, study.runs, drawn=drawn, settings=Evaluation())
+        for column in MEASURED:
+            pairs = zip(fast.overall, whole.overall, strict=True)
+            if any(not np.isclose(one[column].value or 0, other[column].value or 0) for one, other in pairs):
+                raise AssertionError(f"{column} in {part.level}: not what `measure` finds")
+            if whole.overall[0][column].value is not None:
+                np.testing.assert_array_equal(fast.replicates[column], whole.replicates[column])
 
 
 def by_rows(study: Study, rng: np.random.Generator) -> dict[str, Floats]:
@@ -133,86 +252,6 @@ def by_rows(study: Study, rng: np.random.Generator) -> dict[str, Floats]:
     tables = np.moveaxis(np.array(found), 0, 1).reshape(N_REPLICATES, *predicted.shape[:2], n_classes, n_classes)
     tallies = Tallies(np.diagonal(tables, axis1=-2, axis2=-1), tables.sum(axis=-2), tables.sum(axis=-1))
     return {name: values.mean(axis=2) for name, values in metrics_of(tallies).items()}
-
-
-def metrics_of(tallies: Tallies) -> dict[str, Floats]:
-    by_class = f1(tallies)
-    return {
-        "macro_f1": macro_f1(tallies),
-        "f1_common": by_class[..., 1],
-        "f1_rare": by_class[..., 5],
-        "accuracy": accuracy(tallies),
-    }
-
-
-def false_families(n_studies: int, n_seeds: int, seed_sd: float) -> float:
-    """Share of studies in which Holm's procedure claims any of six mixes to differ from gold, when none does."""
-    false = 0
-    for index in range(n_studies):
-        rng = seeds.generator(ROOT_SEED, "family", str(n_seeds), str(index))
-        study = invent(FAMILY["patients"], n_seeds, seed_sd, FAMILY["mixes"], rng)
-        measured, drawn = look(study, rng)
-        rows = adjust(
-            list(
-                contrast_rows(
-                    measured, study.panel, learner="llm", reference="mix_0", drawn=drawn, confidence=CONFIDENCE
-                )
-            )
-        )
-        false += any(row["metric"] == "macro_f1" and row["p_adjusted"] <= 1 - CONFIDENCE for row in rows)
-    return false / n_studies
-
-
-def look(study: Study, rng: np.random.Generator) -> tuple[Measured, Resampling]:
-    n_seeds = study.runs[0].predicted.shape[0]
-    drawn = Resampling(
-        draw_patients(study.panel.n_patients, N_REPLICATES, rng=rng),
-        draw_seeds(n_seeds, N_REPLICATES, rng=rng),
-        draw_swaps(study.panel.n_patients, N_REPLICATES, rng=rng),
-    )
-    return measure(study.panel, study.panel.slices[0], study.runs, drawn=drawn, settings=Evaluation()), drawn
-
-
-def invent(n_patients: int, n_seeds: int, seed_sd: float, n_mixes: int, rng: np.random.Generator) -> Study:
-    """A study in which all mixes are equally good on the whole, though not with each patient or seed."""
-    sizes = np.maximum(1, rng.poisson(rng.gamma(2.8, 4.3, size=n_patients)))  # mean 12, a few patients with over 30
-    patient = np.repeat(np.arange(n_patients), sizes)
-    wanted = rng.dirichlet(SHARES * 6, size=n_patients)
-    truths = pick(wanted[patient], rng)
-    ease = rng.normal(0, PATIENT_SD, n_patients)
-    runs = []
-    for m in range(n_mixes):
-        own = MIX_SHARE * ease + np.sqrt(1 - MIX_SHARE**2) * rng.normal(0, PATIENT_SD, n_patients)
-        predicted = []
-        for _ in range(n_seeds):
-            moved = own + rng.normal(0, PATIENT_BY_SEED_SD, n_patients) + rng.normal(0, seed_sd)
-            right = rng.random(patient.size) < 1 / (1 + np.exp(-(SKILL + EASE[truths] + moved[patient])))
-            predicted.append(np.where(right, truths, pick(CONFUSED[truths], rng)))
-        # Ranking and calibration are not looked at here; equal probabilities make them cheap.
-        runs.append(
-            MixRuns(f"mix_{m}", "llm", np.array(predicted), np.full((n_seeds, patient.size, SHARES.size), 1 / 6))
-        )
-    part = Slice.of(OVERALL, ALL_LEVELS, rows=np.arange(patient.size), patient=patient)
-    labels = tuple(f"label_{k}" for k in range(SHARES.size))
-    ids = tuple(str(i) for i in range(patient.size))
-    return Study(Panel(labels, "test", ids, truths, patient, n_patients, (part,)), runs)
-
-
-def pick(shares: Floats, rng: np.random.Generator) -> np.ndarray:
-    """One class per row of shares."""
-    return np.minimum((rng.random(len(shares))[:, None] > shares.cumsum(axis=1)).sum(axis=1), SHARES.size - 1)
-
-
-def truth(seed_sd: float) -> dict[str, float]:
-    """What each metric is over all patients, averaged over all train seeds."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
-    weights = weights / weights.sum()
-    moved = seed_sd * nodes[:, None] + SKILL + EASE  # (seeds, classes)
-    spread = np.hypot(PATIENT_SD, PATIENT_BY_SEED_SD)
-    right = (weights / (1 + np.exp(-(moved[..., None] + spread * nodes)))).sum(axis=-1)
-    hits = SHARES * right
-    tallies = Tallies(hits, np.broadcast_to(SHARES, hits.shape), hits + (SHARES * (1 - right)) @ CONFUSED)
-    return {name: float((values * weights).sum()) for name, values in metrics_of(tallies).items()}
 
 
 if __name__ == "__main__":
