@@ -122,6 +122,10 @@ class Evaluation(Settings):
     """A class with fewer true sentences in a level is `insufficient`."""
     reference_mix: str = "gold"
     """The mix that every other one is compared with."""
+    relevant_difference: float = Field(default=0.05, gt=0, lt=1)
+    """Smallest difference in macro-F1 that would matter to you, said before looking. It decides words alone: where no
+    difference was found, a test set that could not have found this one is too small to tell. The default is a
+    convention without a source."""
 
 
 class Fidelity(Settings):
