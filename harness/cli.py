@@ -244,19 +244,25 @@ def power(
 @app.command()
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, e.g. runs/*.")],
-    output: Annotated[Path | None, typer.Option("--csv", help="Also write the table as CSV.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write every column as CSV.")] = None,
+    md: Annotated[Path | None, typer.Option("--md", help="Also write what is printed.")] = None,
+    latex: Annotated[Path | None, typer.Option("--latex", help="Also write a booktabs table.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a sortable table.")] = None,
+    learners: Annotated[
+        list[str] | None, typer.Option("--learner", help="Only this learner, e.g. llm; may be given again.")
+    ] = None,
 ) -> None:
     """Print one leaderboard over several runs.
 
-    Runs that cannot be compared are set apart with the reason.
+    Runs and mixes that cannot be compared are set apart with the reason; entries that are statistically tied with the
+    first are marked.
     """
-    from harness.reports.stage import leaderboard_across
-    from harness.store import write_text
+    from harness.leaderboards.stage import leaderboard_over, write_leaderboard
+    from harness.leaderboards.text import board_markdown
 
-    csv_text, markdown = leaderboard_across(runs)
-    if output is not None:
-        write_text(output, csv_text)
-    typer.echo(markdown)
+    board = leaderboard_over(runs, learners or [])
+    write_leaderboard(board, {"csv": csv, "md": md, "latex": latex, "html": html})
+    typer.echo(board_markdown(board.entries, board.left_out))
 
 
 @app.command()

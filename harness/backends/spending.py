@@ -135,6 +135,18 @@ def read_spent(folder: Path) -> dict[str, Spent]:
         connection.close()
 
 
+def read_spent_by_unit(folder: Path) -> dict[str, dict[str, Spent]]:
+    """The same for each unit of work (`generation/<arm>`, `annotation/<arm>`) by itself, then by model."""
+    if not (folder / LEDGER).is_file():
+        return {}
+    connection = _open(folder / LEDGER)
+    try:
+        units = [unit for (unit,) in connection.execute("SELECT DISTINCT unit FROM spent ORDER BY unit")]
+        return {unit: _sums(connection, unit) for unit in units}
+    finally:
+        connection.close()
+
+
 class LedgerMeter:
     """Counts requests of one unit and model in an open ledger.
 
@@ -249,12 +261,13 @@ def prompt_tokens_at_worst(request: Request) -> int:
     return CHAT_TOKENS + math.ceil(n_bytes / BYTES_PER_TOKEN_AT_WORST)
 
 
-def _sums(connection: sqlite3.Connection) -> dict[str, Spent]:
+def _sums(connection: sqlite3.Connection, unit: str | None = None) -> dict[str, Spent]:
+    """What was spent by model, on one unit or on all."""
     query = (
         "SELECT model, sum(n_prompt_tokens), sum(n_completion_tokens), count(*), sum(state != ?) FROM spent "
-        "GROUP BY model ORDER BY model"
+        "WHERE ? IS NULL OR unit = ? GROUP BY model ORDER BY model"
     )
-    rows: list[Any] = connection.execute(query, (REPORTED,)).fetchall()
+    rows: list[Any] = connection.execute(query, (REPORTED, unit, unit)).fetchall()
     return {model: Spent(*counts) for model, *counts in rows}
 
 

@@ -87,6 +87,13 @@ class Inputs:
     """Of arms whose sentences an annotator or people labelled."""
     fidelity: Sequence[Row] = ()
     """Empty for a recipe without arms."""
+    ties: Sequence[Row] = ()
+    """Which mix and learner may be the best of the run."""
+    spent_usd: Mapping[str, float] = field(default_factory=dict)
+    """Arm to what servers were paid for it; only where that is known."""
+    reliability: Sequence[Row] = ()
+    """Bins of the reliability diagrams; like `temperatures` empty where evaluation wrote none."""
+    temperatures: Sequence[Row] = ()
     _metric_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)
     _contrast_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)
 
@@ -140,6 +147,10 @@ class Inputs:
         """Difference of `mix` minus `against` (the reference mix where None); None where it was not computed."""
         key = (mix, against or self.reference, learner, metric, label, variable, level)
         return self._contrast_index.get(key)
+
+    def tie(self, mix: str, learner: str) -> Row | None:
+        """Where a mix and learner stands against the best; None for a floor, and where evaluation wrote none."""
+        return next((row for row in self.ties if (row["mix"], row["learner"]) == (mix, learner)), None)
 
     def train_seeds(self, mix: str, learner: str) -> list[str]:
         """Train seeds of which evaluation has values, in order; "all" is left out."""

@@ -7,10 +7,9 @@ tracker that cannot be reached loses nothing.
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness import seeds
-from harness.errors import ConfigError, DataError, collect_faults
-from harness.reports import across, leaderboard
+from harness.backends.spending import load_caps, read_spent_by_unit
+from harness.reports import leaderboard, leaderboard_text
 from harness.reports.inputs import ArmCounts, Composition, Inputs, LossCurve, Row, hash_test_set
 from harness.reports.tracking import tracking_mode
 from harness.schemas.manifest import Counts, Manifest
@@ -34,8 +33,11 @@ from harness.schemas.tables import (
     GOLD_STATISTICS,
     METRICS,
     REJECTED,
+    RELIABILITY,
     SENTENCES,
     SYNTHETIC,
+    TEMPERATURES,
+    TIES,
     TRAIN,
     TRAINING_LOG,
 )
@@ -53,7 +55,15 @@ from harness.store import (
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = ("leaderboard.csv", "leaderboard.md", "ablation.md", "fidelity.csv", "fidelity.md", "report.html")
+OUTPUTS = (
+    "leaderboard.csv",
+    "leaderboard.md",
+    "leaderboard.tex",
+    "ablation.md",
+    "fidelity.csv",
+    "fidelity.md",
+    "report.html",
+)
 WANDB_FOLDER = "wandb"
 SAMPLES_PER_ARM = 6
 UNFILLED = "unfilled"  # generation's reason for a sentence it gave up
@@ -98,9 +108,10 @@ def input_files(run: Run) -> list[Path]:
     found += [run.path("annotation", arm, "sentences.parquet") for arm in arms]
     found += [run.path("mixes", mix, f"{name}.parquet") for mix in mixes for name in ("train", "audit")]
     found += [run.path("training", mix, f"seed_{k}", "log.parquet") for mix in mixes for k in train_seeds(run)]
-    found += [run.path("evaluation", f"{name}.parquet") for name in ("metrics", "contrasts", "confusion")]
+    found += [run.path("evaluation", f"{name}.parquet") for name in ("metrics", "contrasts", "confusion", "ties")]
     found += [fidelity_file(run)] if arms else []
-    return found + [path for path in (*rejected_files(run), *agreement_files(run).values()) if path.is_file()]
+    optional = (*rejected_files(run), *agreement_files(run).values(), *calibration_files(run))
+    return found + [path for path in optional if path.is_file()]
 
 
 def agreement_files(run: Run) -> dict[str, Path]:
@@ -110,6 +121,11 @@ def agreement_files(run: Run) -> dict[str, Path]:
 
 def fidelity_file(run: Run) -> Path:
     return run.path("evaluation", "fidelity", "fidelity.parquet")
+
+
+def calibration_files(run: Run) -> tuple[Path, Path]:
+    """Reliability bins and temperatures."""
+    return run.path("evaluation", "reliability.parquet"), run.path("evaluation", "temperatures.parquet")
 
 
 def rejected_files(run: Run) -> list[Path]:
@@ -131,7 +147,8 @@ def write_reports(run: Run, folder: Path) -> Counts:
     inputs = read_inputs(run)
     rows = leaderboard.leaderboard_rows(inputs)
     write_text(folder / "leaderboard.csv", leaderboard.leaderboard_csv(rows))
-    write_text(folder / "leaderboard.md", leaderboard.leaderboard_markdown(inputs, rows))
+    write_text(folder / "leaderboard.md", leaderboard_text.leaderboard_markdown(inputs, rows))
+    write_text(folder / "leaderboard.tex", leaderboard_text.leaderboard_latex(inputs, rows))
     write_text(folder / "ablation.md", ablation.ablation_markdown(inputs))
     write_text(folder / "fidelity.csv", leaderboard.to_csv(fidelity.COLUMNS, fidelity.ordered(inputs.fidelity)))
     write_text(folder / "fidelity.md", fidelity.fidelity_markdown(inputs))
@@ -166,6 +183,8 @@ def read_inputs(run: Run) -> Inputs:
         metrics=_of_split(run.path("evaluation", "metrics.parquet"), METRICS, split),
         contrasts=read_rows(run.path("evaluation", "contrasts.parquet"), CONTRASTS),
         confusion=_of_split(run.path("evaluation", "confusion.parquet"), CONFUSION, split),
+        ties=_of_split(run.path("evaluation", "ties.parquet"), TIES, split),
+        spent_usd=spent_on_arms(run),
         gold_statistics=read_rows(run.path("cohort", "gold_statistics.parquet"), GOLD_STATISTICS),
         composition={mix: _composition(run.path("mixes", mix, "train.parquet")) for mix in mixes},
         audit={mix: read_rows(run.path("mixes", mix, "audit.parquet"), AUDIT) for mix in mixes},
@@ -177,8 +196,26 @@ def read_inputs(run: Run) -> Inputs:
         test_set_sha256=hash_test_set(zip(test["sentence_id"].to_pylist(), test["label"].to_pylist(), strict=True)),
         fidelity=read_rows(fidelity_file(run), FIDELITY) if recipe.used_arms else (),
         agreement={arm: read_rows(path, AGREEMENT) for arm, path in agreement_files(run).items() if path.is_file()},
+        **_calibration(run),
         git_commit=next((manifest.git_commit for manifest in reversed(manifests) if manifest.git_commit), None),
     )
+
+
+def spent_on_arms(run: Run) -> dict[str, float]:
+    """What servers were paid for each arm's texts and labels; arms without a server or a price are left out."""
+    caps = load_caps(run.recipe.file.spending, set())
+    found: dict[str, float] = {}
+    for unit, spent in read_spent_by_unit(run.folder).items():
+        usd, arm = caps.usd(spent), unit.rpartition("/")[2]
+        if usd is not None:
+            found[arm] = found.get(arm, 0.0) + usd
+    return found
+
+
+def _calibration(run: Run) -> dict[str, list[Row]]:
+    names, specs = ("reliability", "temperatures"), (RELIABILITY, TEMPERATURES)
+    files = zip(names, calibration_files(run), specs, strict=True)
+    return {name: read_rows(path, spec) for name, path, spec in files if path.is_file()}
 
 
 def read_manifests(run: Run) -> list[Manifest]:
@@ -275,41 +312,3 @@ def _take_in_turn(queues: Sequence[Sequence[str]], size: int) -> Iterable[str]:
     in_turn = (queue[position] for position in range(longest) for queue in queues if position < len(queue))
     for _, item in zip(range(size), in_turn, strict=False):
         yield item
-
-
-# -- across runs -----------------------------------------------------------------------------------
-
-
-def leaderboard_across(folders: Sequence[Path]) -> tuple[str, str]:
-    """One leaderboard over several run folders, as (CSV text, Markdown text).
-
-    Folders without a leaderboard are left out with a warning.
-
-    Raises:
-        ConfigError: No folder has a leaderboard.
-        DataError: A leaderboard.csv that is not one of ours, with the columns it lacks.
-    """
-    found: dict[str, list[Mapping[str, str]]] = {}
-    with collect_faults(DataError, "leaderboards") as faults:
-        for folder in folders:
-            path = folder / STAGE_FOLDERS["reports"] / "leaderboard.csv"
-            if not path.is_file():
-                log.warning("%s: no leaderboard; run the recipe to its end first", folder)
-                continue
-            with path.open(encoding="utf-8", newline="") as file:
-                reader = csv.DictReader(file)
-                rows: list[Mapping[str, str]] = list(reader)
-            missing = sorted(set(leaderboard.CSV_COLUMNS) - set(reader.fieldnames or ()))
-            if missing or not rows:
-                faults.add(f"{path}: {'missing column ' + ', '.join(missing) if missing else 'holds no rows'}")
-                continue
-            found[_run_name(folder, found)] = rows
-    if not found:
-        given = ", ".join(str(folder) for folder in folders) or "none"
-        raise ConfigError(f"no run with a leaderboard among the folders given ({given}); run a recipe first")
-    return across.merge_leaderboards(found)
-
-
-def _run_name(folder: Path, taken: Mapping[str, object]) -> str:
-    """The folder's name, or its path where two folders have the same name."""
-    return folder.resolve().name if folder.resolve().name not in taken else str(folder)

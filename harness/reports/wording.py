@@ -12,6 +12,7 @@ from harness.schemas.recipe import Recipe
 MINUS = "\u2212"
 EN_DASH = "\u2013"
 NONE = "\u2014"
+DAGGER = "\u2020"
 
 LEARNER_NAMES = {"tfidf": "TF-IDF + logistic regression", "majority": "majority class"}
 METRIC_NAMES = {

@@ -21,8 +21,11 @@ from harness.schemas.tables import (
     GOLD_STATISTICS,
     METRICS,
     REJECTED,
+    RELIABILITY,
     SENTENCES,
     SYNTHETIC,
+    TEMPERATURES,
+    TIES,
     TRAIN,
     TRAINING_LOG,
 )
@@ -41,6 +44,7 @@ SEES = {
     "semantic": ["label", "trajectory"],
     "dualalign": ["label", "persona", "trajectory"],
 }
+CALIBRATION = {"ece": 0.12, "ece_scaled": 0.05, "brier": 0.5, "brier_scaled": 0.46}
 CAUTION = "Every patient here is invented & no figure says <anything> about a real one."
 N_PATIENTS = 24
 
@@ -109,9 +113,12 @@ class FolderBuilder:
             for seed in self.seeds:
                 self.training(mix, seed)
         write_table(self.run.path("evaluation", "metrics.parquet"), list(self.metrics()), METRICS)
+        write_table(self.run.path("evaluation", "ties.parquet"), list(self.ties()), TIES)
         rows = [*self.contrasts(), *(self.effects() if len(self.mixes) == 5 else ())]
         write_table(self.run.path("evaluation", "contrasts.parquet"), rows, CONTRASTS)
         write_table(self.run.path("evaluation", "confusion.parquet"), list(self.confusion()), CONFUSION)
+        write_table(self.run.path("evaluation", "reliability.parquet"), list(self.reliability()), RELIABILITY)
+        write_table(self.run.path("evaluation", "temperatures.parquet"), list(self.temperatures()), TEMPERATURES)
         if self.run.recipe.used_arms:
             path = self.run.path("evaluation", "fidelity", "fidelity.parquet")
             write_table(path, list(self.fidelity()), FIDELITY)
@@ -246,6 +253,11 @@ class FolderBuilder:
                     yield metric, "all", variable, level
         for variable in LEVELS:
             yield "macro_f1_gap", "all", variable, "gap"
+        for metric in CALIBRATION:
+            yield metric, "all", "overall", "all"
+            for variable, levels in LEVELS.items():
+                for level in levels:
+                    yield metric, "all", variable, level
         for metric in ("precision", "recall", "f1", "auroc"):
             for label in LABELS:
                 yield metric, label, "overall", "all"
@@ -279,10 +291,31 @@ class FolderBuilder:
                 "status": "ok",
                 "reason": "best: male; worst: female",
             }
+        if metric in CALIBRATION:
+            value = CALIBRATION[metric]
+            return {**row, "value": value, "ci_low": value / 2, "ci_high": 1.5 * value, "status": "ok"}
         spread = 0.0 if learner == "majority" else float(self.rng.normal(scale=0.02))
         value = min(0.97, max(0.02, BASE[learner] + (ADDS[mix] if learner == "llm" else 0.0) + spread))
         half = 0.06 if variable == "overall" else 0.11
         return {**row, "value": value, "ci_low": value - half, "ci_high": value + half, "status": "ok"}
+
+    def ties(self) -> Iterator[dict[str, Any]]:
+        """The last mix is first; those within 0.05 of it in ADDS are tied. Baselines are out, and the floor is not there."""
+        best = max(ADDS[mix] for mix in self.mixes)
+        for mix in self.mixes:
+            short = best - ADDS[mix]
+            for learner, behind in (("llm", short), ("tfidf", short + 0.1)):
+                yield {
+                    "mix": mix,
+                    "learner": learner,
+                    "split": "test",
+                    "value": BASE["llm"] + best - behind,
+                    "shortfall": behind,
+                    "shortfall_high": behind + 0.05,
+                    "tied": behind < 0.05,
+                    "n_compared": 2 * len(self.mixes),
+                    "status": "ok",
+                }
 
     def contrasts(self) -> Iterator[dict[str, Any]]:
         for mix in self.mixes[1:]:
@@ -300,23 +333,68 @@ class FolderBuilder:
                     difference = (ADDS[mix] if learner == "llm" else 0.0) + float(self.rng.normal(scale=0.01))
                     p = 0.004 if mix == "gold_dualalign" and learner == "llm" else 0.41
                     yield {**row, "difference": difference, "ci_low": difference - 0.05, "ci_high": difference + 0.05,
+                           "detectable": 0.07 if variable == "overall" else 0.14,
                            "p_value": p / 2, "p_adjusted": p, "family": f"holm:{metric} overall, {learner} (2 tests)",
                            "status": "ok"}  # fmt: skip
+                for variable, levels in LEVELS.items():
+                    yield self.interaction(mix, learner, variable, list(levels))
+
+    def interaction(self, mix: str, learner: str, variable: str, levels: list[str]) -> dict[str, Any]:
+        """Between the levels of sex the gain differs for one mix; the stage has one level with enough patients."""
+        row: dict[str, Any] = {
+            "mix_a": mix, "mix_b": "gold", "learner": learner, "metric": "macro_f1", "class": "all",
+            "subgroup_variable": variable, "subgroup_level": "(interaction)", "n_patients": 12, "n_train_seeds": 2,
+        }  # fmt: skip
+        if variable == "stage":
+            return {
+                **row,
+                "status": "insufficient",
+                "reason": "1 of 2 levels have enough patients; a comparison needs 2",
+            }
+        p, reach = (0.02, 0.05) if mix == "gold_dualalign" and learner == "llm" else (0.7, 0.16)
+        return {**row, "difference": 0.09, "ci_low": 0.09 - reach, "ci_high": 0.09 + reach, "detectable": 0.2, "p_value": p / 2,
+                "p_adjusted": p, "family": f"holm:macro_f1, whether the gain differs between subgroup levels, {learner} (4 tests)",
+                "status": "ok", "reason": f"largest gain: {levels[0]}; smallest: {levels[1]}"}  # fmt: skip
 
     def effects(self) -> Iterator[dict[str, Any]]:
-        """The 2 x 2 of alignments, of the fine-tuned model overall."""
+        """The 2 x 2 of alignments, of the fine-tuned model: overall, by class and by sex."""
         found = {
             "(statistical)": (0.03, 0.02, 0.012),
             "(semantic)": (0.04, 0.03, 0.012),
             "(interaction)": (0.01, 0.04, 0.62),
         }
-        for effect, (difference, reach, p) in found.items():
-            yield {
-                "mix_a": effect, "mix_b": "(2 x 2)", "learner": "llm", "metric": "macro_f1", "class": "all",
-                "subgroup_variable": "overall", "subgroup_level": "all", "n_patients": 12, "n_train_seeds": 2,
-                "difference": difference, "ci_low": difference - reach, "ci_high": difference + reach, "p_value": p,
-                "p_adjusted": p, "family": "holm:2 x 2, llm (3 tests)", "status": "ok",
-            }  # fmt: skip
+        places = [("macro_f1", "all", "overall", "all"), *(("f1", label, "overall", "all") for label in LABELS)]
+        places += [("macro_f1", "all", "sex", level) for level in LEVELS["sex"]]
+        for metric, label, variable, level in places:
+            for effect, (difference, reach, p) in found.items():
+                yield {
+                    "mix_a": effect, "mix_b": "(2 x 2)", "learner": "llm", "metric": metric, "class": label,
+                    "subgroup_variable": variable, "subgroup_level": level, "n_patients": 12, "n_train_seeds": 2,
+                    "difference": difference, "ci_low": difference - reach, "ci_high": difference + reach, "p_value": p,
+                    "p_adjusted": p, "family": "holm:2 x 2, llm (3 tests)", "status": "ok",
+                }  # fmt: skip
+
+    def reliability(self) -> Iterator[dict[str, Any]]:
+        """Five bins of a model that is too sure of itself as scored, and less so scaled."""
+        slices = [("overall", "all"), *(("sex", level) for level in LEVELS["sex"]), ("stage", "mild")]
+        for mix in self.mixes:
+            for learner in LEARNERS:
+                for seed in self.seeds if learner == "llm" else ("0",):
+                    for kind, excess in (("as_scored", 0.15), ("scaled", 0.05)):
+                        for variable, level in slices:
+                            for bin_index in range(5):
+                                confidence = 0.35 + 0.13 * bin_index
+                                right = confidence - excess + float(self.rng.normal(scale=0.03))
+                                yield {"mix": mix, "learner": learner, "train_seed": seed, "probability": kind,
+                                       "subgroup_variable": variable, "subgroup_level": level, "bin": bin_index,
+                                       "n": 9 + bin_index % 2, "confidence": confidence, "right": right}  # fmt: skip
+
+    def temperatures(self) -> Iterator[dict[str, Any]]:
+        for mix in self.mixes:
+            for learner in LEARNERS:
+                for seed in self.seeds if learner == "llm" else ("0",):
+                    yield {"mix": mix, "learner": learner, "train_seed": seed, "temperature": 1.4, "n_validation": 24,
+                           "log_loss": 0.9, "log_loss_scaled": 0.8}  # fmt: skip
 
     def confusion(self) -> Iterator[dict[str, Any]]:
         for mix in self.mixes:

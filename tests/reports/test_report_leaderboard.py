@@ -1,28 +1,24 @@
 import csv
 import io
-from collections.abc import Callable
+import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError, DataError
-from harness.reports import stage
-from harness.reports.across import merge_leaderboards
+from harness.metrics import METRICS_VERSION
 from harness.reports.inputs import Inputs, hash_test_set
+from harness.reports.latex import escape
 from harness.reports.leaderboard import (
-    CSV_COLUMNS,
     EQUAL,
     budget_words,
     collapse_majority,
     leaderboard_csv,
-    leaderboard_markdown,
     leaderboard_rows,
 )
+from harness.reports.leaderboard_text import leaderboard_latex, leaderboard_markdown
 from harness.schemas.manifest import Manifest
 from harness.schemas.recipe_parts import TrainingBudget
-from harness.store import Run
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -143,64 +139,6 @@ def test_the_test_set_hash_forgets_order_and_sees_labels() -> None:
     assert hash_test_set(rows) != hash_test_set([("s1", "other"), ("s2", "other")])
 
 
-# -- across runs -------------------------------------------------------------------------------------------------------
-
-
-def write_leaderboard(run: Run, **changes: str) -> Path:
-    rows = leaderboard_rows(stage.read_inputs(run))
-    folder = run.path("reports")
-    folder.mkdir(parents=True, exist_ok=True)
-    text = leaderboard_csv([replace(row, **changes) for row in rows])  # type: ignore[arg-type]
-    (folder / "leaderboard.csv").write_text(text, encoding="utf-8")
-    return run.folder
-
-
-def test_runs_on_the_same_test_set_share_one_table(make_run: Callable[..., Run]) -> None:
-    folders = [write_leaderboard(make_run("one")), write_leaderboard(make_run("two"))]
-    text, markdown = stage.leaderboard_across(folders)
-    rows = read(text)
-    assert list(rows[0]) == ["run", "comparable", "why_apart", *CSV_COLUMNS]
-    assert {row["run"] for row in rows} == {"one", "two"}
-    assert {row["comparable"] for row in rows} == {"yes"}
-    scores = [float(row["macro_f1"]) for row in rows]
-    assert scores == sorted(scores, reverse=True)
-    assert "Not comparable" not in markdown
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"test_set_sha256": "f" * 64}, "another test set (ffffffffffff instead of 20818e3534a9)"),
-        ({"task_version": 9}, "another version of the task (9 instead of 3)"),
-        ({"task": "amentia"}, "another task (amentia instead of memoria)"),
-    ],
-)
-def test_runs_that_cannot_be_compared_stand_apart_with_the_reason(
-    make_run: Callable[..., Run], changes: dict[str, str], reason: str
-) -> None:
-    folders = [write_leaderboard(make_run("odd"), **changes)]
-    folders += [write_leaderboard(make_run(name)) for name in ("one", "two")]
-    text, markdown = stage.leaderboard_across(folders)
-    assert {row["run"]: row["why_apart"] for row in read(text)} == {"one": "", "two": "", "odd": reason}
-    common, apart = markdown.split(f"## Not comparable: {reason}")
-    assert "| odd |" in apart and "| odd |" not in common
-    assert "| one |" in common and "| one |" not in apart
-
-
-def test_no_run_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^no run with a leaderboard among the folders given \(none\)"):
-        stage.leaderboard_across([])
-    with pytest.raises(ConfigError, match="no run with a leaderboard"):
-        stage.leaderboard_across([tmp_path])
-
-
-def test_a_foreign_leaderboard_is_refused_with_its_missing_columns(tmp_path: Path) -> None:
-    (tmp_path / "08_reports").mkdir()
-    (tmp_path / "08_reports" / "leaderboard.csv").write_text("mix,macro_f1\ngold,0.5\n")
-    with pytest.raises(DataError, match=r"leaderboard.csv: missing column accuracy, accuracy_ci_high"):
-        stage.leaderboard_across([tmp_path])
-
-
 def with_diverged(inputs: Inputs, mix: str) -> Inputs:
     """The same run, had the training stage marked train seed 1 of a mix."""
 
@@ -233,13 +171,96 @@ def test_a_diverged_reference_is_said_beside_every_difference(inputs: Inputs) ->
     )
 
 
-def test_across_runs_a_diverged_row_is_not_comparable(inputs: Inputs) -> None:
-    told = with_diverged(inputs, "gold_dualalign")
-    boards = {
-        "one": read(leaderboard_csv(leaderboard_rows(told))),
-        "two": read(leaderboard_csv(leaderboard_rows(inputs))),
-    }
-    text, markdown = merge_leaderboards(boards)
-    apart = [(row["run"], row["mix"], row["learner"]) for row in read(text) if row["comparable"] == "no"]
-    assert apart == [("one", "gold_dualalign", "llm")]
-    assert "## Not comparable: diverged in training (seed_1: the loss rose)" in markdown
+def test_ties_with_a_diverged_mix_are_not_told(inputs: Inputs) -> None:
+    assert {row.tied for row in leaderboard_rows(inputs)} == {True, False, None}
+    assert {row.tied for row in leaderboard_rows(with_diverged(inputs, "gold_dualalign"))} == {None}
+    markdown = leaderboard_markdown(with_diverged(inputs, "gold"), leaderboard_rows(with_diverged(inputs, "gold")))
+    assert "No entry is statistically tied" in markdown  # gold is behind, so what is tied does not depend on it
+
+
+# -- what else a row holds ---------------------------------------------------------------------------------------------
+
+
+def test_a_row_tells_regime_ties_subgroups_and_versions(inputs: Inputs) -> None:
+    rows = {(row.mix, row.learner): row for row in leaderboard_rows(inputs)}
+    row, gold = rows["gold_dualalign", "llm"], rows["gold", "llm"]
+    assert (row.regime, gold.regime) == ("augmented", "TRTR")
+    assert (row.tied, row.shortfall, row.shortfall_high) == (True, 0.0, 0.05)  # as the fixture's table `ties` says
+    assert (gold.tied, gold.shortfall) == (False, 0.08)
+    assert rows["gold", "majority"].tied is None
+    metric = inputs.metric(
+        "gold", "llm", variable=gold.worst_subgroup_variable or "", level=gold.worst_subgroup_level or ""
+    )
+    assert metric is not None
+    assert (gold.worst_subgroup_macro_f1_ci_low, gold.worst_subgroup_macro_f1_ci_high) == (
+        metric["ci_low"],
+        metric["ci_high"],
+    )
+    assert (gold.widest_gap, gold.widest_gap_ci_low, gold.widest_gap_ci_high) == (0.05, -0.02, 0.12)
+    assert (gold.budget_unit, gold.budget_size, gold.global_batch_size) == ("updates", 30, 8)
+    assert rows["gold", "tfidf"].budget_unit is None
+    assert (gold.labels, gold.metrics_version) == ("memory,function,worry,other", METRICS_VERSION)
+
+
+def with_notes(inputs: Inputs, notes: dict[str, Any]) -> Inputs:
+    """The same run, had every unit of training and generation these notes."""
+
+    def noted(manifest: Manifest) -> Manifest:
+        if manifest.stage not in ("training", "generation"):
+            return manifest
+        counts = manifest.counts.model_copy(update={"notes": {**manifest.counts.notes, **notes}})
+        return manifest.model_copy(update={"counts": counts})
+
+    return replace(inputs, manifests=[noted(one) for one in inputs.manifests])
+
+
+def test_costs_are_summed_over_seeds_and_arms_and_unknown_ones_are_no_zero(inputs: Inputs) -> None:
+    known = with_notes(inputs, {"train_seconds": 7.5, "gpu_seconds": None, "n_completion_tokens": 900})
+    rows = {(row.mix, row.learner): row for row in leaderboard_rows(replace(known, spent_usd={"dualalign": 0.25}))}
+    dualalign, gold, unguided = (rows[mix, "llm"] for mix in ("gold_dualalign", "gold", "gold_unguided"))
+    assert (dualalign.train_seconds, dualalign.gpu_seconds) == (15.0, None)  # two train seeds
+    assert (dualalign.n_generated_tokens, gold.n_generated_tokens) == (900, None)
+    assert (dualalign.spent_usd, unguided.spent_usd, gold.spent_usd) == (0.25, None, None)
+    assert rows["gold_dualalign", "tfidf"].train_seconds is None
+    assert {row.train_seconds for row in leaderboard_rows(inputs)} == {None}  # the fixture's units do not say
+
+
+def test_markdown_marks_ties_and_says_what_the_mark_means(inputs: Inputs) -> None:
+    rows = [
+        replace(row, tied=True, shortfall=0.01) if (row.mix, row.learner) == ("gold_unguided", "llm") else row
+        for row in leaderboard_rows(inputs)
+    ]
+    markdown = leaderboard_markdown(inputs, rows)
+    marked = [line for line in markdown.splitlines() if line.startswith("|") and "\u2020" in line]
+    assert len(marked) == 1 and "`gold_unguided`" in marked[0]
+    assert "statistically tied with the first: with 95% confidence the best is among them" in markdown
+    assert "simultaneous comparison with the best of 6" in markdown
+    alone = [replace(row, tied=None) for row in rows]
+    assert "could not be told" in leaderboard_markdown(inputs, alone)
+
+
+def test_latex_holds_the_rows_of_the_markdown_escaped(inputs: Inputs) -> None:
+    rows = leaderboard_rows(inputs)
+    text = leaderboard_latex(inputs, rows)
+    lines = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert len(lines) == 1 + 7  # head, 3 x 2 rows and the floor
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {9}
+    assert r"gold\_dualalign & augmented & smollm2-135m, fine-tuned & " in text
+    assert text.isascii()
+    told = leaderboard_latex(
+        with_diverged(inputs, "gold_dualalign"), leaderboard_rows(with_diverged(inputs, "gold_dualalign"))
+    )
+    assert r"\multicolumn{10}{l}{gold\_dualalign: set apart, seed\_1: the loss rose} \\" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("50% & more_or #1", r"50\% \& more\_or \#1"),
+        ("a{b}$c^d~e\\f", r"a\{b\}\$c\textasciicircum{}d\textasciitilde{}e\textbackslash{}f"),
+        ("\u22120.5 \u2013 \u2014 \u2020", r"\ensuremath{-}0.5 -- --- \textsuperscript{\textdagger}"),
+        ("<0.001|\n", r"\textless{}0.001\textbar{} "),
+    ],
+)
+def test_every_special_character_is_escaped_once(text: str, escaped: str) -> None:
+    assert escape(text) == escaped

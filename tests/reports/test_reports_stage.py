@@ -26,6 +26,7 @@ def test_the_unit_is_known_before_its_inputs_are(make_run: Callable[..., Run], t
     assert unit.outputs == (
         "leaderboard.csv",
         "leaderboard.md",
+        "leaderboard.tex",
         "ablation.md",
         "fidelity.csv",
         "fidelity.md",

@@ -1,0 +1,1 @@
+"""One leaderboard over several runs: what can be compared stands in one table, the rest apart with the reason."""
