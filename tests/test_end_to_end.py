@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from harness.leaderboards.stage import leaderboard_over
 from harness.schemas.shipped import shipped
 from harness.schemas.tables import METRICS, SENTENCES, TRAINING_LOG
 from harness.store import STAGE_FOLDERS, read_manifest, read_rows, read_table, sha256_file
@@ -114,8 +115,14 @@ def test_every_stage_leaves_a_manifest_with_seconds_and_memory(undisturbed: Path
 
 
 def test_the_report_is_there_in_every_form(undisturbed: Path) -> None:
-    for name in ("leaderboard.csv", "leaderboard.md", "ablation.md", "report.html"):
+    for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.tex", "ablation.md", "report.html"):
         assert (undisturbed / STAGE_FOLDERS["reports"] / name).stat().st_size > 200
+
+
+def test_a_finished_run_enters_a_leaderboard_and_its_counts_give_its_scores(undisturbed: Path) -> None:
+    board = leaderboard_over([undisturbed])
+    assert not board.left_out
+    assert {entry.why_no_tie for entry in board.entries} == {""}
 
 
 def test_arms_give_sentences_and_training_follows_the_budget(undisturbed: Path) -> None:

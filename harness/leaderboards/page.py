@@ -8,14 +8,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.leaderboards.boards import Entry
-from harness.leaderboards.boards import budget as budget_of
-from harness.leaderboards.boards import budget_words as words_of_budget
 from harness.leaderboards.text import about, apart, shown_entries
 from harness.reports import page, wording
-from harness.reports.leaderboard_text import Shown
-from harness.reports.leaderboard_text import difference_cell as _difference
+from harness.reports.leaderboard import EQUAL
 
 TEMPLATES = Path(__file__).parent / "templates"
+LEARNERS = {"llm": "fine-tuned language models", **wording.LEARNER_NAMES}
 
 
 def board_page(entries: Sequence[Entry], left_out: Mapping[str, str]) -> str:
@@ -39,22 +37,18 @@ def board_page(entries: Sequence[Entry], left_out: Mapping[str, str]) -> str:
         number=wording.number,
         count=wording.count,
         p_value=wording.p_value,
-        difference=_difference,
-        budget=_budget,
+        signed=wording.signed,
         seconds=_seconds,
     )
-    environment.globals.update(interval=wording.interval, dash=wording.NONE, dagger=wording.DAGGER)
+    environment.globals.update(interval=wording.interval, dash=wording.NONE, dagger=wording.DAGGER, equal=EQUAL)
     template = environment.get_template("leaderboard.html.jinja")
     return template.render(
         groups=[(title, list(shown_entries(group))) for title, group in groups],
         about=about(together),
+        learners={entry.row.learner: LEARNERS.get(entry.row.learner, entry.row.learner) for entry in entries},
         left_out=left_out,
         n_runs=len({entry.run for entry in entries}),
     )
-
-
-def _budget(shown: Shown) -> str:
-    return wording.NONE if shown.row.budget_unit is None else words_of_budget(budget_of(shown.row))
 
 
 def _seconds(value: float | None) -> str:

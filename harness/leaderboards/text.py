@@ -42,7 +42,7 @@ def board_csv(entries: Sequence[Entry]) -> str:
 def board_markdown(entries: Sequence[Entry], left_out: Mapping[str, str]) -> str:
     """One table of comparable entries, one for each reason to stand apart, and the folders that were left out."""
     together = [entry for entry in entries if not entry.why_apart]
-    lines = [f"# Leaderboard of {_runs(entries)}", "", about(together), ""]
+    lines = [f"# Leaderboard of {_counted(len({entry.run for entry in entries}), 'run')}", "", about(together), ""]
     lines += [_table(together), *_tie_remarks(together)]
     for reason, group in apart(entries).items():
         lines += [f"## Not comparable: {reason}", "", _table(group)]
@@ -57,10 +57,10 @@ def board_latex(entries: Sequence[Entry], left_out: Mapping[str, str]) -> str:
     caption = about(together)
     groups = apart(entries)
     if groups:
-        told = "; ".join(f"{len(group)} rows: {reason}" for reason, group in groups.items())
+        told = "; ".join(f"{_counted(len(group), 'row')}: {reason}" for reason, group in groups.items())
         caption += f" Not comparable and not shown: {told}."
     if left_out:
-        caption += f" {len(left_out)} folder{'s' if len(left_out) > 1 else ''} left out."
+        caption += f" {_counted(len(left_out), 'folder')} left out."
     cells = [[run, *(COLUMNS[name](shown) for name in LATEX_COLUMNS)] for run, shown in shown_entries(together)]
     return latex_table(("run", *LATEX_COLUMNS), cells, caption=caption, label="tab:leaderboard", right_from=N_WORDS)
 
@@ -120,9 +120,8 @@ def _tie_remarks(together: Sequence[Entry]) -> list[str]:
     return ["Not among the compared, so not called tied or behind:", "", *remarks, ""] if remarks else []
 
 
-def _runs(entries: Sequence[Entry]) -> str:
-    n_runs = len({entry.run for entry in entries})
-    return f"{n_runs} run{'s' if n_runs != 1 else ''}"
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
 
 
 def _confidence(entries: Sequence[Entry]) -> str:

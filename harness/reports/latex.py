@@ -51,7 +51,7 @@ def latex_table(
     lines = [
         r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
         r"\begin{table}",
-        r"\centering",
+        r"\centering\footnotesize",
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{{columns}}}",

@@ -124,7 +124,10 @@ def tie_words(rows: Sequence[LeaderboardRow], confidence: str) -> str:
     if not compared:
         return "Which entries are tied with the first could not be told."
     n_tied = sum(bool(row.tied) for row in compared) - 1
-    said = f"{wording.DAGGER} statistically tied with the first: with {confidence} confidence the best is among them"
+    said = (
+        f"{wording.DAGGER} statistically tied with the first: with {confidence} confidence the best is the first or "
+        "one of these"
+    )
     if n_tied:
         return f"{said} (simultaneous comparison with the best of {len(compared)}, patients and train seeds resampled)."
     return (

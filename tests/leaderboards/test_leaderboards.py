@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -290,7 +292,7 @@ def test_latex_says_how_many_intervals_ties_and_what_is_not_shown(tmp_path: Path
     assert f"(300 sentences of {N_PATIENTS} patients)" in caption
     assert r"95\% intervals" in caption
     assert r"\textsuperscript{\textdagger} statistically tied with the first" in caption
-    assert "Not comparable and not shown: 1 rows: another version of the task (4 instead of 3)." in caption
+    assert "Not comparable and not shown: 1 row: another version of the task (4 instead of 3)." in caption
     assert "1 folder left out." in caption
     assert r"\textsuperscript{\textdagger}" in text.split(r"\midrule")[1]
 
@@ -305,6 +307,24 @@ def test_the_page_escapes_names_and_asks_for_nothing(tmp_path: Path) -> None:
     assert "1 min 01 s" in html and "there is no such folder" in html
     heads, row = re.findall(r"<th scope=\"col\"", html), html.split("<tbody>")[1].split("</tr>")[0]
     assert len(heads) == len(re.findall(r"<t[hd][ >]", row))
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
+def test_in_a_browser_every_head_becomes_a_button_and_the_filter_appears(tmp_path: Path) -> None:
+    """The script of the report page, which this page shares, ends by showing the filter: so it met no error."""
+    folder = write_run(tmp_path / "one", {"gold": 0.3, "more": 0.9})
+    path = tmp_path / "board.html"
+    write_leaderboard(leaderboard_over([folder]), {"html": path})
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert dom.count('class="sort"') == path.read_text(encoding="utf-8").count('<th scope="col"') > 10
+    [form] = re.findall(r"<form[^>]*>", dom)
+    assert "hidden" not in form
 
 
 def test_the_command_prints_and_writes_all_four(tmp_path: Path) -> None:

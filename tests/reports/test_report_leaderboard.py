@@ -233,7 +233,7 @@ def test_markdown_marks_ties_and_says_what_the_mark_means(inputs: Inputs) -> Non
     markdown = leaderboard_markdown(inputs, rows)
     marked = [line for line in markdown.splitlines() if line.startswith("|") and "\u2020" in line]
     assert len(marked) == 1 and "`gold_unguided`" in marked[0]
-    assert "statistically tied with the first: with 95% confidence the best is among them" in markdown
+    assert "statistically tied with the first: with 95% confidence the best is the first or one of these" in markdown
     assert "simultaneous comparison with the best of 6" in markdown
     alone = [replace(row, tied=None) for row in rows]
     assert "could not be told" in leaderboard_markdown(inputs, alone)
