@@ -16,7 +16,15 @@ from pytest import approx
 from harness.backends.base import UNMETERED, Reply, Request, Sample
 from harness.backends.cache import ReplyCache, ask
 from harness.backends.registry import open_backend
-from harness.backends.spending import LEDGER, Caps, load_caps, open_meter, prompt_tokens_at_worst, read_spent
+from harness.backends.spending import (
+    LEDGER,
+    Caps,
+    load_caps,
+    open_meter,
+    prompt_tokens_at_worst,
+    read_spent,
+    read_spent_by_unit,
+)
 from harness.errors import ConfigError, DataError, SpendingError
 from harness.schemas.arms import EmbeddedBackend, OpenAIBackend, Spending
 from harness.schemas.prices import Price
@@ -46,7 +54,7 @@ def prices(folder: Path, *lines: str) -> Path:
     return path
 
 
-def asked(run: Run, server: LocalServer, n: int, **more: Any) -> dict[int, Reply]:
+def asked(run: Run, server: LocalServer, n: int, *, unit: str = "generation/a", **more: Any) -> dict[int, Reply]:
     settings = OpenAIBackend.model_validate(
         {"kind": "openai_api", "base_url": server.base_url, "model": "toy", "concurrency": 3, "max_retries": 0, **more}
     )
@@ -54,7 +62,7 @@ def asked(run: Run, server: LocalServer, n: int, **more: Any) -> dict[int, Reply
     found: dict[int, Reply] = {}
     with (
         ReplyCache(run.folder / "cache") as cache,
-        open_meter(run, "generation/a", settings) as meter,
+        open_meter(run, unit, settings) as meter,
         closing(ask(open_backend(settings), requests, SAMPLE, cache, meter)) as answers,
     ):
         for answered in answers:
@@ -230,3 +238,14 @@ def test_faults_of_a_price_table_come_together_with_their_rows(tmp_path: Path) -
         load_caps(Spending(prices=tmp_path / "short.csv"), {"a"})
     with pytest.raises(ConfigError, match="no such price table"):
         load_caps(Spending(prices=tmp_path / "none.csv"), {"a"})
+
+
+def test_what_was_spent_is_told_for_each_unit(recipe: Recipe, tmp_path: Path) -> None:
+    assert read_spent_by_unit(tmp_path) == {}
+    with serving(lambda n, body: used()) as server:
+        run = run_with(recipe, tmp_path)
+        asked(run, server, 3)
+        asked(run, server, 5, unit="annotation/a")  # three of them are known by then, and cost nothing
+    found = {unit: spent["toy"].n_requests for unit, spent in read_spent_by_unit(tmp_path).items()}
+    assert found == {"generation/a": 3, "annotation/a": 2}
+    assert sum(spent["toy"].n_tokens for spent in read_spent_by_unit(tmp_path).values()) == 26 * 5
