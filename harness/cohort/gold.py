@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import DataError, Faults, nearest
+from harness.label_sets import SEPARATOR
 from harness.records import Record, Records
 from harness.schemas.recipe import SPLITS
 from harness.schemas.recipe_parts import Gold
@@ -209,16 +210,39 @@ def _text(record: Record, reader: _Reader) -> str:
 
 
 def _label(record: Record, reader: _Reader) -> str:
-    word = _word(reader.cell(record, "label"))
-    if word is None:
+    """Id of the label, or of the set of labels where the task has several a sentence; any order, or a list."""
+    words, space = _label_words(reader.cell(record, "label"), reader), reader.task.label_space
+    if not words or None in words:
         reader.fault(record, "label", "empty; a label is required")
         return ""
+    found = [_known_label(record, word, reader) for word in words if word is not None]
+    labels = [label for label in found if label is not None]
+    if len(labels) == len(words):
+        for message in space.faults_of(labels):
+            reader.fault(record, "label", message)
+    return space.id_of(labels)
+
+
+def _label_words(cell: Any, reader: _Reader) -> list[str | None]:
+    """What stands in a label cell, one or several; None for what is empty."""
+    is_multi = reader.task.label_space.is_multi
+    if is_multi and isinstance(cell, list):
+        return [_word(one) for one in cell]
+    word = _word(cell)
+    if word is None:
+        return []
+    return [_word(one) for one in word.split(SEPARATOR)] if is_multi else [word]
+
+
+def _known_label(record: Record, word: str, reader: _Reader) -> str | None:
+    """The task's label behind a word of the file; None, with a fault, where there is none."""
     known, mapped = reader.task.label_ids, reader.settings.labels
     label = mapped.get(word, word)
-    if label not in known:
-        allowed = ", ".join([*known, *(name for name in mapped if name not in known)])
-        reader.fault(record, "label", f"{_found(word, known)}; allowed: {allowed}")
-    return label
+    if label in known:
+        return label
+    allowed = ", ".join([*known, *(name for name in mapped if name not in known)])
+    reader.fault(record, "label", f"{_found(word, known)}; allowed: {allowed}")
+    return None
 
 
 def _split(record: Record, reader: _Reader) -> str:

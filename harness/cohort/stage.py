@@ -15,6 +15,7 @@ from harness.cohort.split import split_patients
 from harness.cohort.statistics import gold_statistics, population_rows
 from harness.cohort.structured.unit import population_units
 from harness.errors import DataError
+from harness.label_sets import labels_of
 from harness.records import parse_records
 from harness.schemas.manifest import Counts
 from harness.schemas.population import load_population
@@ -50,7 +51,7 @@ def _gold_unit(run: Run) -> Unit:
         settings={
             "version": VERSION,
             "gold": run.recipe.file.gold.model_dump(mode="json", exclude={"path"}),
-            "labels": list(task.label_ids),
+            "labels": list(task.label_space.set_ids),
             "levels": {name: dict(variable.levels) for name, variable in task.file.subgroups.items()},
         },
         seed_path=SEED_PATH,
@@ -107,7 +108,8 @@ def _patient_vectors(
     level_counts = np.zeros((len(patients), len(levels)), dtype=np.int64)
     for row in rows:
         patient = index[row["patient_id"]]
-        label_counts[patient, labels[row["label"]]] += 1
+        for label in labels_of(row["label"]):
+            label_counts[patient, labels[label]] += 1
         for name in task.file.subgroups:
             if (name, row[name]) in levels:
                 level_counts[patient, levels[(name, row[name])]] = 1

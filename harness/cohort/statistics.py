@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.label_sets import labels_of
 from harness.schemas.population import Population
 from harness.schemas.recipe import SPLITS
 from harness.schemas.task import Task
@@ -17,7 +18,8 @@ def gold_statistics(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[
     """Sentences and patients of every split x subgroup level x label, empty ones included.
 
     `split` and `label` also take the value `all`; the variable `overall` has the one level `all`; sentences without a
-    level count under `unknown`, which is listed only where there are some.
+    level count under `unknown`, which is listed only where there are some. A sentence with several labels counts under
+    each of them.
     """
     sentences: dict[tuple[str, str, str, str], int] = {}
     patients: dict[tuple[str, str, str, str], set[str]] = {}
@@ -26,7 +28,7 @@ def gold_statistics(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[
     for row in rows:
         places = [(OVERALL, ALL), *((name, row.get(name) or UNKNOWN) for name in task.file.subgroups)]
         for split in (row["split"], ALL):
-            for label in (row["label"], ALL):
+            for label in (*labels_of(row["label"]), ALL):
                 for variable, level in places:
                     key = (split, variable, level, label)
                     sentences[key] = sentences.get(key, 0) + 1

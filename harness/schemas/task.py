@@ -10,9 +10,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.errors import ConfigError, collect_faults
+from harness.label_sets import MAX_SETS, SEPARATOR, LabelSpace
 from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.shipped import shipped
 
+DEFAULT_AT_MOST = 3  # labels of one sentence where a task of the kind multi does not say
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -26,8 +28,10 @@ class Label(Settings):
 
 
 class LabelSet(Settings):
-    kind: Literal["single"] = "single"
-    """One label per sentence."""
+    kind: Literal["single", "multi"] = "single"
+    """single: one label a sentence. multi: a set of them, never empty; the negative label stands alone."""
+    at_most: int | None = Field(default=None, ge=2)
+    """Of the kind multi: labels of one sentence; 3 where null. Every allowed set is scored, so there may be 256."""
     negative: str | None = None
     """The label of sentences that show none of the others, if the task has one."""
     values: tuple[Label, ...] = Field(min_length=2)
@@ -44,10 +48,31 @@ class LabelSet(Settings):
                 raise ValueError(f"label {what}s are given twice: {', '.join(twice)}")
         if self.negative is not None and self.negative not in ids:
             raise ValueError(f"negative is {self.negative!r}; known labels: {', '.join(ids)}")
+        self._check_sets()
         wanted = sorted(one for one in ids if one != self.negative)
         if self.ties and sorted(one for one in self.ties if one != self.negative) != wanted:
             raise ValueError(f"ties: found {', '.join(self.ties)}; each of {', '.join(wanted)} must stand there once")
         return self
+
+    def _check_sets(self) -> None:
+        if self.kind == "single":
+            if self.at_most is not None:
+                raise ValueError("at_most is for the kind multi; remove it, or set kind: multi")
+            return
+        if self.space.n_sets > MAX_SETS:
+            raise ValueError(
+                f"{len(self.values)} labels, at most {self.space.at_most} a sentence, are {self.space.n_sets} sets; "
+                f"allowed: {MAX_SETS}; lower at_most or the number of labels"
+            )
+        joined = [label.name for label in self.values if SEPARATOR in label.name]
+        if joined:
+            raise ValueError(f"found {SEPARATOR!r} in {', '.join(map(repr, joined))}; it parts the names of a set")
+
+    @property
+    def space(self) -> LabelSpace:
+        """Labels and the sets of them that a sentence may show."""
+        at_most = 1 if self.kind == "single" else self.at_most or DEFAULT_AT_MOST
+        return LabelSpace(tuple(label.id for label in self.values), self.negative, at_most)
 
 
 class SubgroupVariable(Settings):
@@ -126,6 +151,15 @@ class Task(Settings):
     @property
     def label_ids(self) -> tuple[str, ...]:
         return tuple(label.id for label in self.labels)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        return self.file.labels.space
+
+    @property
+    def label_names(self) -> dict[str, str]:
+        """Label id to what the model reads and writes."""
+        return {label.id: label.name for label in self.labels}
 
     @property
     def negative(self) -> str | None:

@@ -8,7 +8,7 @@ import yaml
 from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.task import Task, load_task
 
-TASK = {
+TASK: dict[str, Any] = {
     "id": "toy",
     "version": 1,
     "title": "Toy",
@@ -34,6 +34,13 @@ def write_task(folder: Path, content: dict[str, Any]) -> Path:
 @pytest.fixture
 def toy_task(tmp_path: Path) -> Task:
     return load_task(str(write_task(tmp_path / "toy", TASK)), base=tmp_path)
+
+
+@pytest.fixture
+def multi_task(tmp_path: Path) -> Task:
+    """The same with up to two labels a sentence."""
+    content = {**TASK, "labels": {**TASK["labels"], "kind": "multi", "at_most": 2}}
+    return load_task(str(write_task(tmp_path / "toy", content)), base=tmp_path)
 
 
 @pytest.fixture
