@@ -2,15 +2,20 @@
 
 Bins hold equal numbers of sentences, because equal widths leave most bins of a confident model empty. Equal confidences
 share a bin, so that the order of sentences moves nothing.
+
+With one label a sentence, what is binned is the probability of the predicted label and whether it was right. With
+several, every pair of sentence and label is: the label's probability, and whether the sentence shows it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.label_sets import Indicators
 from harness.metrics.counts import Codes, Floats
 
 # Source: Roelofs et al., Mitigating bias in calibration error estimation, AISTATS 2022: equal-mass bins have the
@@ -85,6 +90,14 @@ def brier(truth: Codes, probability: Floats) -> float:
     return float(np.sort(brier_by_sentence(truth, probability)).mean()) if truth.size else float("nan")
 
 
+def label_brier(truth: Indicators, probability: Floats) -> float:
+    """Mean over sentences and labels of the squared distance of a label's probability to its truth, in [0, 1].
+
+    NaN without sentences. A label's own Brier score in its two-class form, averaged over labels.
+    """
+    return float(np.sort(np.square(probability - truth).ravel()).mean()) if truth.size else float("nan")
+
+
 def calibration_by_patient(
     truth: Codes, predicted: Codes, probability: Floats, *, patient: Codes, n_patients: int
 ) -> Floats:
@@ -102,12 +115,31 @@ def calibration_by_patient(
         last two in whole millionths.
     """
     confidence = probability[np.arange(truth.size), predicted]
+    distance = brier_by_sentence(truth, probability)
+    return _sums(confidence, predicted == truth, distance, patient=patient, n_patients=n_patients)
+
+
+def label_calibration_by_patient(truth: Indicators, probability: Floats, *, patient: Codes, n_patients: int) -> Floats:
+    """The same where a sentence has several labels: sums over pairs of sentence and label.
+
+    Args:
+        truth: Which labels each sentence shows, shape (n_sentences, n_labels).
+        probability: Of each label, same shape.
+        patient: Patient of each sentence, 0 to n_patients - 1, shape (n_sentences,).
+        n_patients: Length of the first axis of the result.
+    """
+    owner = np.repeat(patient, truth.shape[1])
+    distance = np.square(probability - truth).ravel()
+    return _sums(probability.ravel(), truth.ravel(), distance, patient=owner, n_patients=n_patients)
+
+
+def _sums(confidence: Floats, right: NDArray[np.bool_], distance: Floats, *, patient: Codes, n_patients: int) -> Floats:
     place, _ = _bins(confidence, N_BINS)
-    missed = np.rint(UNIT * (confidence - (predicted == truth)))
+    missed = np.rint(UNIT * (confidence - right))
     by_bin = np.bincount(patient * N_BINS + place, weights=missed, minlength=n_patients * N_BINS)
-    distance = np.bincount(patient, weights=np.rint(UNIT * brier_by_sentence(truth, probability)), minlength=n_patients)
+    distances = np.bincount(patient, weights=np.rint(UNIT * distance), minlength=n_patients)
     count = np.bincount(patient, minlength=n_patients)
-    return np.column_stack([count, distance, by_bin.reshape(n_patients, N_BINS)])
+    return np.column_stack([count, distances, by_bin.reshape(n_patients, N_BINS)])
 
 
 def calibration_from_sums(sums: Floats) -> tuple[Floats, Floats]:
@@ -150,14 +182,37 @@ def fit_temperature(truth: Codes, probability: Floats) -> float:
 
     Source: Kiefer, Sequential minimax search for a maximum, Proc. Am. Math. Soc. 4 (1953) 502-506.
     """
+    return _search(lambda temperature: log_loss(truth, scale(probability, temperature)))
 
-    def loss(log_temperature: float) -> float:
-        return log_loss(truth, scale(probability, float(np.exp(log_temperature))))
 
+def label_log_loss(truth: Indicators, probability: Floats) -> float:
+    """Mean over sentences and labels of the negative log probability of what is true of the label, in nats."""
+    of_truth = np.where(truth, probability, 1 - probability)
+    return float(-np.log(np.maximum(of_truth, TINY)).mean())
+
+
+def scale_labels(probability: Floats, temperature: float) -> Floats:
+    """Each label's log odds divided by the temperature: `scale` where labels do not exclude one another."""
+    kept = np.clip(probability, TINY, 1 - TINY)
+    odds = np.log(kept) - np.log1p(-kept)
+    return np.asarray(1 / (1 + np.exp(-odds / temperature)), dtype=np.float64)
+
+
+def fit_label_temperature(truth: Indicators, probability: Floats) -> float:
+    """`fit_temperature` where a sentence has several labels: one temperature for all of them.
+
+    Args:
+        truth: Which labels each sentence shows, shape (n_sentences, n_labels), at least one sentence.
+        probability: Of each label, same shape.
+    """
+    return _search(lambda temperature: label_log_loss(truth, scale_labels(probability, temperature)))
+
+
+def _search(loss: Callable[[float], float]) -> float:
     low, high = np.log(TEMPERATURES)
     for _ in range(40):  # narrows log 400 to 3e-8
         left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        low, high = (low, right) if loss(left) <= loss(right) else (left, high)
+        low, high = (low, right) if loss(float(np.exp(left))) <= loss(float(np.exp(right))) else (left, high)
     return float(np.exp((low + high) / 2))
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.label_sets import Indicators
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
@@ -60,9 +62,36 @@ def tally_by_patient(truth: Codes, predicted: Codes, patient: Codes, *, n_patien
     return Tallies(hits.astype(np.float64), true.astype(np.float64), called.astype(np.float64))
 
 
+def tally_labels_by_patient(truth: Indicators, predicted: Indicators, patient: Codes, *, n_patients: int) -> Tallies:
+    """The same where a sentence has several labels: each label counts by itself, so classes are labels.
+
+    Args:
+        truth: Which labels each sentence shows, shape (n_sentences, n_labels).
+        predicted: Which it was given, per run, shape (n_runs, n_sentences, n_labels).
+        patient: Patient of each sentence, 0 to n_patients - 1, shape (n_sentences,).
+        n_patients: Length of the first axis of the result.
+
+    Returns:
+        Shapes as those of `tally_by_patient`.
+    """
+    hits = np.moveaxis(predicted & truth, 1, 0)  # (n_sentences, n_runs, n_labels)
+    shown = (hits, truth[:, None], np.moveaxis(predicted, 1, 0))
+    return Tallies(*(sums_by_patient(one, patient, n_patients) for one in shown))
+
+
+def sums_by_patient(values: NDArray[Any], patient: Codes, n_patients: int) -> Floats:
+    """Sums over each patient's sentences, which are the first axis of `values`; zero for a patient without."""
+    order = np.argsort(patient, kind="stable")
+    found, starts = np.unique(patient[order], return_index=True)
+    sums = np.zeros((n_patients, *values.shape[1:]))
+    if found.size:
+        sums[found] = np.add.reduceat(values[order], starts, axis=0, dtype=np.float64)
+    return sums
+
+
 def accuracy(tallies: Tallies) -> Floats:
     """Share of sentences whose class was predicted; undefined without sentences. Shape (...)."""
-    return _ratio(tallies.hits.sum(axis=-1), tallies.true.sum(axis=-1))
+    return ratio(tallies.hits.sum(axis=-1), tallies.true.sum(axis=-1))
 
 
 def precision(tallies: Tallies) -> Floats:
@@ -70,12 +99,12 @@ def precision(tallies: Tallies) -> Floats:
 
     Source: van Rijsbergen, Information Retrieval, 2nd ed. (1979), ch. 7; so are recall and F1 (his 1 - E, alpha 1/2).
     """
-    return _ratio(tallies.hits, tallies.predicted)
+    return ratio(tallies.hits, tallies.predicted)
 
 
 def recall(tallies: Tallies) -> Floats:
     """TP / (TP + FN) per class, shape (..., n_classes); undefined where no sentence is of the class."""
-    return _ratio(tallies.hits, tallies.true)
+    return ratio(tallies.hits, tallies.true)
 
 
 def f1(tallies: Tallies) -> Floats:
@@ -85,7 +114,7 @@ def f1(tallies: Tallies) -> Floats:
     any false alarm; what such a number says lies in precision, so there is no F1.
     """
     both = tallies.true + tallies.predicted
-    return np.where(tallies.true > 0, _ratio(2 * tallies.hits, both), np.nan)
+    return np.where(tallies.true > 0, ratio(2 * tallies.hits, both), np.nan)
 
 
 def macro_f1(tallies: Tallies) -> Floats:
@@ -97,13 +126,22 @@ def macro_f1(tallies: Tallies) -> Floats:
     return _mean_over_present(f1(tallies), tallies.true)
 
 
+def micro_f1(tallies: Tallies) -> Floats:
+    """F1 of all labels counted together, shape (...); undefined without sentences.
+
+    Equals `sklearn.metrics.f1_score(average="micro")`. With one label a sentence it is accuracy. A frequent label
+    weighs more than a rare one; `macro_f1` weighs them alike.
+    """
+    return ratio(2 * tallies.hits.sum(axis=-1), tallies.true.sum(axis=-1) + tallies.predicted.sum(axis=-1))
+
+
 def weighted_f1(tallies: Tallies) -> Floats:
     """Mean F1 over classes by their number of true sentences, shape (...); undefined without sentences.
 
     Equals `sklearn.metrics.f1_score(average="weighted", zero_division=0)`.
     """
     present = np.where(tallies.true > 0, f1(tallies), 0.0)
-    return _ratio((present * tallies.true).sum(axis=-1), tallies.true.sum(axis=-1))
+    return ratio((present * tallies.true).sum(axis=-1), tallies.true.sum(axis=-1))
 
 
 def balanced_accuracy(tallies: Tallies) -> Floats:
@@ -116,9 +154,10 @@ def balanced_accuracy(tallies: Tallies) -> Floats:
 
 def _mean_over_present(values: Floats, true: Floats) -> Floats:
     present = true > 0
-    return _ratio(np.where(present, values, 0.0).sum(axis=-1), np.broadcast_to(present, values.shape).sum(axis=-1))
+    return ratio(np.where(present, values, 0.0).sum(axis=-1), np.broadcast_to(present, values.shape).sum(axis=-1))
 
 
-def _ratio(part: Floats, whole: NDArray[Any]) -> Floats:
+def ratio(part: Floats, whole: NDArray[Any]) -> Floats:
+    """Part by whole, NaN where the whole is nothing."""
     defined = whole > 0
     return np.where(defined, part / np.where(defined, whole, 1), np.nan)

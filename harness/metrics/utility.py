@@ -8,14 +8,20 @@ from typing import Literal
 import numpy as np
 
 from harness.errors import DataError
-from harness.metrics import counts
-from harness.metrics.calibration import brier, expected_calibration_error
+from harness.label_sets import Indicators
+from harness.metrics import counts, whole_sets
+from harness.metrics.calibration import brier, expected_calibration_error, label_brier
 from harness.metrics.counts import Codes, Floats, Tallies
 from harness.metrics.estimate import Estimate, known, undefined
 from harness.metrics.ranking import auroc
+from harness.metrics.whole_sets import SetTallies
 
 ALL = None  # the class of a metric that is not per class
 Column = tuple[str, int | None]  # metric and class
+Kind = Literal["single", "multi"]  # one label a sentence, or several
+BOTH: tuple[Kind, ...] = ("single", "multi")
+SINGLE: tuple[Kind, ...] = ("single",)
+MULTI: tuple[Kind, ...] = ("multi",)
 
 
 @dataclass(frozen=True)
@@ -27,20 +33,26 @@ class Metric:
         maximise: Whether more is better.
         bounds: Smallest and largest possible value.
         per_class: One value per class, or one for all.
-        source: `counts` of hard decisions, `ranks` of probabilities, the `probabilities` themselves, the same `scaled`
-            by a temperature that validation chose, or the `levels` of a subgroup variable.
+        source: `counts` of hard decisions by class, or of whole `sets` of labels; `ranks` of probabilities, the
+            `probabilities` themselves, the same `scaled` by a temperature that validation chose, or the `levels` of a
+            subgroup variable.
+        kinds: Whether it is of sentences with one label, with several, or of both.
     """
 
     name: str
     maximise: bool
     bounds: tuple[float, float]
     per_class: bool
-    source: Literal["counts", "ranks", "probabilities", "scaled", "levels"]
+    source: Literal["counts", "sets", "ranks", "probabilities", "scaled", "levels"]
+    kinds: tuple[Kind, ...] = BOTH
 
 
 METRICS = {
-    "accuracy": Metric("accuracy", True, (0, 1), False, "counts"),
-    "balanced_accuracy": Metric("balanced_accuracy", True, (0, 1), False, "counts"),
+    "accuracy": Metric("accuracy", True, (0, 1), False, "counts", SINGLE),
+    "exact_match": Metric("exact_match", True, (0, 1), False, "sets", MULTI),
+    "jaccard": Metric("jaccard", True, (0, 1), False, "sets", MULTI),
+    "balanced_accuracy": Metric("balanced_accuracy", True, (0, 1), False, "counts", SINGLE),
+    "micro_f1": Metric("micro_f1", True, (0, 1), False, "counts", MULTI),
     "macro_f1": Metric("macro_f1", True, (0, 1), False, "counts"),
     "weighted_f1": Metric("weighted_f1", True, (0, 1), False, "counts"),
     "precision": Metric("precision", True, (0, 1), True, "counts"),
@@ -57,12 +69,26 @@ METRICS = {
 FORMULAS = {
     "accuracy": counts.accuracy,
     "balanced_accuracy": counts.balanced_accuracy,
+    "micro_f1": counts.micro_f1,
     "macro_f1": counts.macro_f1,
     "weighted_f1": counts.weighted_f1,
     "precision": counts.precision,
     "recall": counts.recall,
     "f1": counts.f1,
 }
+SET_FORMULAS = {
+    "exact_match": whole_sets.exact_match,
+    "jaccard": whole_sets.jaccard,
+}
+
+
+def count_metric(name: str, tallies: Tallies, sets: SetTallies | None) -> Floats:
+    """A metric of hard decisions, of all replicates at once; `sets` where sentences have several labels."""
+    if name in FORMULAS:
+        return FORMULAS[name](tallies)
+    if sets is None:
+        raise ValueError(f"{name} is a metric of sentences with several labels")
+    return SET_FORMULAS[name](sets)
 
 
 def utility(truth: Codes, predicted: Codes, probability: Floats, n_classes: int) -> dict[Column, Estimate]:
@@ -84,20 +110,47 @@ def utility(truth: Codes, predicted: Codes, probability: Floats, n_classes: int)
     nobody = np.zeros(truth.size, dtype=np.intp)
     per_run = counts.tally_by_patient(truth, predicted[None], nobody, n_patients=1, n_classes=n_classes)
     tallies = Tallies(*(one[0, 0] for one in per_run))
+    ranks = np.array([auroc(probability[:, k], truth == k) for k in range(n_classes)])
+    return _in_order("single", tallies, None, ranks) | _of_all(calibration(truth, predicted, probability))
+
+
+def label_utility(truth: Indicators, predicted: Indicators, probability: Floats) -> dict[Column, Estimate]:
+    """`utility` where a sentence has several labels: every label is a class of its own.
+
+    Args:
+        truth: Which labels each sentence shows, at least one, shape (n_sentences, n_labels).
+        predicted: Which it was given, same shape.
+        probability: Of each label, same shape; labels do not exclude one another.
+
+    Raises:
+        DataError: If shapes differ, or a sentence shows no label.
+    """
+    _check_labels(truth, predicted, probability)
+    nobody = np.zeros(truth.shape[0], dtype=np.intp)
+    per_run = counts.tally_labels_by_patient(truth, predicted[None], nobody, n_patients=1)
+    tallies = Tallies(*(one[0, 0] for one in per_run))
+    whole = whole_sets.tally_sets_by_patient(truth, predicted[None], nobody, n_patients=1)
+    ranks = np.array([auroc(probability[:, k], truth[:, k]) for k in range(truth.shape[1])])
+    sets = SetTallies(*(one[0, 0] for one in whole))
+    return _in_order("multi", tallies, sets, ranks) | _of_all(label_calibration(truth, probability))
+
+
+def _in_order(kind: Kind, tallies: Tallies, sets: SetTallies | None, ranks: Floats) -> dict[Column, Estimate]:
+    """Metrics of decisions and ranks, in the order of METRICS."""
     found: dict[Column, Estimate] = {}
     for name, metric in METRICS.items():
-        if metric.source == "counts" and metric.per_class:
-            values = FORMULAS[name](tallies)
-            found.update({(name, k): _per_class(name, values[k], tallies, k) for k in range(n_classes)})
-        elif metric.source == "counts":
-            value = float(FORMULAS[name](tallies))
-            found[name, ALL] = undefined("no sentence") if np.isnan(value) else known(value)
-        elif metric.source == "ranks":
-            values = np.array([auroc(probability[:, k], truth == k) for k in range(n_classes)])
-            found.update({(name, k): _per_class(name, values[k], tallies, k) for k in range(n_classes)})
-        elif metric.source == "probabilities":
-            found[name, ALL] = calibration(truth, predicted, probability)[name]
+        if kind not in metric.kinds or metric.source not in ("counts", "sets", "ranks"):
+            continue
+        values = ranks if metric.source == "ranks" else count_metric(name, tallies, sets)
+        if metric.per_class:
+            found.update({(name, k): _per_class(name, value, tallies, k) for k, value in enumerate(values)})
+        else:
+            found[name, ALL] = undefined("no sentence") if np.isnan(values) else known(float(values))
     return found
+
+
+def _of_all(found: dict[str, Estimate]) -> dict[Column, Estimate]:
+    return {(name, ALL): estimate for name, estimate in found.items()}
 
 
 def calibration(truth: Codes, predicted: Codes, probability: Floats) -> dict[str, Estimate]:
@@ -108,6 +161,16 @@ def calibration(truth: Codes, predicted: Codes, probability: Floats) -> dict[str
     return {
         "ece": known(expected_calibration_error(confidence, predicted == truth)),
         "brier": known(brier(truth, probability)),
+    }
+
+
+def label_calibration(truth: Indicators, probability: Floats) -> dict[str, Estimate]:
+    """`calibration` where a sentence has several labels, over pairs of sentence and label; as `label_utility`."""
+    if truth.size == 0:
+        return dict.fromkeys(("ece", "brier"), undefined("no sentence"))
+    return {
+        "ece": known(expected_calibration_error(probability.ravel(), truth.ravel())),
+        "brier": known(label_brier(truth, probability)),
     }
 
 
@@ -141,3 +204,14 @@ def _check(truth: Codes, predicted: Codes, probability: Floats, n_classes: int) 
     for name, codes in (("truth", truth), ("predicted", predicted)):
         if codes.size and not (codes.min() >= 0 and codes.max() < n_classes):
             raise DataError(f"{name}: found class {codes.min()} to {codes.max()}; allowed: 0 to {n_classes - 1}")
+
+
+def _check_labels(truth: Indicators, predicted: Indicators, probability: Floats) -> None:
+    if truth.ndim != 2 or predicted.shape != truth.shape or probability.shape != truth.shape:
+        raise DataError(
+            f"found truth {truth.shape}, predicted {predicted.shape} and probability {probability.shape}; "
+            f"expected three times (n, n_labels)"
+        )
+    bare = int((~truth.any(axis=1)).sum())
+    if bare:
+        raise DataError(f"truth: {bare} of {truth.shape[0]} sentences show no label; each shows at least one")

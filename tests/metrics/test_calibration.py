@@ -14,10 +14,15 @@ from harness.metrics.calibration import (
     calibration_by_patient,
     calibration_from_sums,
     expected_calibration_error,
+    fit_label_temperature,
     fit_temperature,
+    label_brier,
+    label_calibration_by_patient,
+    label_log_loss,
     log_loss,
     reliability,
     scale,
+    scale_labels,
 )
 from harness.metrics.resampling import draw_patients, resample_sums
 
@@ -103,3 +108,38 @@ def test_temperatures_stay_in_their_range_and_zeros_do_no_harm() -> None:
     assert fit_temperature(np.array([0, 1, 2, 0]), sure) == pytest.approx(TEMPERATURES[0], rel=1e-3)
     assert fit_temperature(np.array([1, 2, 0, 1]), sure) == pytest.approx(TEMPERATURES[1], rel=1e-3)
     assert np.isfinite(scale(sure, 3.0)).all()
+
+
+def invented_labels(n: int, *names: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sentences with several of four labels, and probabilities that are true."""
+    rng = seeds.generator(0, "test_calibration", *names)
+    probability = rng.random((n, 4))
+    return rng.random((n, 4)) < probability, probability
+
+
+def test_of_several_labels_the_temperature_of_true_probabilities_is_one_and_doubt_is_undone() -> None:
+    truth, probability = invented_labels(4000, "labels")
+    assert fit_label_temperature(truth, probability) == pytest.approx(1, abs=0.05)
+    doubting = scale_labels(probability, 2.5)
+    assert fit_label_temperature(truth, doubting) == pytest.approx(1 / 2.5, abs=0.03)
+    np.testing.assert_allclose(scale_labels(doubting, 1 / 2.5), probability, atol=1e-9)
+    assert label_log_loss(truth, probability) < label_log_loss(truth, doubting)
+
+
+def test_of_several_labels_the_log_loss_is_that_of_scikit_learn() -> None:
+    truth, probability = invented_labels(50, "loss")
+    assert label_log_loss(truth, probability) == pytest.approx(sk_log_loss(truth.ravel(), probability.ravel()))
+    assert (
+        np.isfinite(label_log_loss(truth, truth.astype(float)))
+        and np.isfinite(scale_labels(truth.astype(float), 0.1)).all()
+    )
+
+
+def test_sums_of_several_labels_give_the_scores_of_the_pairs() -> None:
+    truth, probability = invented_labels(120, "sums")
+    patient = seeds.generator(3, "test_calibration").integers(9, size=120)
+    sums = label_calibration_by_patient(truth, probability, patient=patient, n_patients=9)
+    ece, distance = calibration_from_sums(sums.sum(axis=0))
+    assert float(ece) == pytest.approx(expected_calibration_error(probability.ravel(), truth.ravel()), abs=1e-5)
+    assert float(distance) == pytest.approx(label_brier(truth, probability), abs=1e-5)
+    assert np.isnan(label_brier(truth[:0], probability[:0]))
