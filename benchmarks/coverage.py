@@ -24,9 +24,10 @@ from threadpoolctl import threadpool_limits
 from harness import seeds
 from harness.evaluation.by_subgroup import Measured, Resampling, measure
 from harness.evaluation.combined import Term, combine, without_value
-from harness.evaluation.contrasts import OVERALL_METRICS, adjust, contrast_rows
+from harness.evaluation.contrasts import adjust, contrast_rows
 from harness.evaluation.gaps import gap_rows
 from harness.evaluation.interactions import interaction_rows
+from harness.evaluation.kinds import KINDS
 from harness.evaluation.panel import Slice
 from harness.evaluation.rows import OF_DIFFERENCES
 from harness.metrics.counts import Floats, Tallies, tally_by_patient
@@ -46,7 +47,10 @@ COLUMNS: dict[str, Column] = {
     "f1_common": ("f1", 1),
     "f1_rare": ("f1", 5),
 }
-MEASURED: list[Column] = [*((name, ALL) for name in OVERALL_METRICS), *(("f1", k) for k in range(SHARES.size))]
+MEASURED: list[Column] = [
+    *((name, ALL) for name in KINDS["single"].overall_metrics),
+    *(("f1", k) for k in range(SHARES.size)),
+]
 MIXES = (
     *(Kind(n, 1, 0.0) for n in (10, 20, 40, 50, 100, 200)),
     *(Kind(n, 2, 0.15) for n in (50, 200)),

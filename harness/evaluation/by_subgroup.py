@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.panel import MixRuns, Panel, Slice
-from harness.metrics.calibration import calibration_by_patient, calibration_from_sums
-from harness.metrics.counts import Floats, Tallies, tally_by_patient
+from harness.metrics.calibration import calibration_from_sums
+from harness.metrics.counts import Floats, Tallies
 from harness.metrics.estimate import Estimate, insufficient, undefined
 from harness.metrics.ranking import MAX_EXACT_PATIENTS, auroc_by_pairs, auroc_from_sums, placements_by_patient
 from harness.metrics.resampling import Multiplicities, resample_sums
-from harness.metrics.utility import ALL, FORMULAS, METRICS, Column, calibration, mean_over_seeds, utility
+from harness.metrics.utility import ALL, METRICS, Column, count_metric, mean_over_seeds
+from harness.metrics.whole_sets import SetTallies
 from harness.schemas.recipe_parts import Evaluation
 
 Row = dict[str, Any]
-HELD: tuple[Column, ...] = (("macro_f1", ALL), ("accuracy", ALL))  # what levels of a variable are compared by
 NO_TEMPERATURE = "no temperature: it is fitted on validation and used on test sentences"
 
 
@@ -55,6 +55,8 @@ class Measured:
         tallies: Counts of each patient of the slice, shape (n_patients, n_mixes, n_seeds, n_classes); `true` has 1 for
             mixes and seeds.
         n_positive: True sentences of each class, shape (n_classes,).
+        sets: Counts of whole sentences, shape (n_patients, n_mixes, n_seeds), `sentences` with 1 for mixes and seeds;
+            None where sentences have one label.
     """
 
     part: Slice
@@ -64,10 +66,17 @@ class Measured:
     replicates: dict[Column, Floats]
     tallies: Tallies
     n_positive: NDArray[np.int64]
+    sets: SetTallies | None = None
 
-    def for_levels(self) -> Measured:
-        """The same without what comparing levels does not need, so that those of a variable can be held together."""
-        return replace(self, replicates={one: self.replicates[one] for one in HELD if one in self.replicates})
+    @property
+    def n_sentences(self) -> Floats:
+        """Sentences of each patient of the slice."""
+        counted = self.tallies.true.sum(axis=3) if self.sets is None else self.sets.sentences
+        return np.asarray(counted.sum(axis=(1, 2)), dtype=np.float64)
+
+    def holding(self, columns: Sequence[Column]) -> Measured:
+        """The same without the replicates of other metrics, so that many levels can be held together."""
+        return replace(self, replicates={one: self.replicates[one] for one in columns if one in self.replicates})
 
 
 def measure(panel: Panel, part: Slice, runs: Sequence[MixRuns], *, drawn: Resampling, settings: Evaluation) -> Measured:
@@ -80,8 +89,8 @@ def measure(panel: Panel, part: Slice, runs: Sequence[MixRuns], *, drawn: Resamp
         drawn: Draws that all mixes share.
         settings: For the smallest numbers of patients and positives that are shown.
     """
-    n_classes = len(panel.label_ids)
-    n_positive = np.bincount(panel.truth[part.rows], minlength=n_classes)
+    classes = range(len(panel.label_ids))
+    n_positive = np.array([panel.looking.is_of(panel.truth[part.rows], k).sum() for k in classes], dtype=np.int64)
     by_seed = [
         [
             _with_floors(_estimates(panel, part, run, seed), n_positive, part=part, panel=panel, settings=settings)
@@ -91,24 +100,24 @@ def measure(panel: Panel, part: Slice, runs: Sequence[MixRuns], *, drawn: Resamp
     ]
     overall = [{column: mean_over_seeds([seed[column] for seed in seeds]) for column in seeds[0]} for seeds in by_seed]
     shown = {column for estimates in overall for column, estimate in estimates.items() if estimate.value is not None}
-    tallies = _tallies(panel, part, runs)
+    tallies, sets = _tallies(panel, part, runs)
     replicates: dict[Column, Floats] = {}
     if shown:
         multiplicities = drawn.patients[:, part.patients].astype(np.float32)
         replicates = {
-            **_count_replicates(tallies, multiplicities, shown),
+            **_count_replicates(tallies, sets, multiplicities, shown),
             **_rank_replicates(panel, part, runs, multiplicities=multiplicities, shown=shown),
             **_calibration_replicates(panel, part, runs, multiplicities=multiplicities, shown=shown),
         }
-    return Measured(part, tuple(run.mix for run in runs), by_seed, overall, replicates, tallies, n_positive)
+    return Measured(part, tuple(run.mix for run in runs), by_seed, overall, replicates, tallies, n_positive, sets)
 
 
 def _estimates(panel: Panel, part: Slice, run: MixRuns, seed: int) -> dict[Column, Estimate]:
     truth, predicted = panel.truth[part.rows], run.predicted[seed, part.rows]
-    found = utility(truth, predicted, run.probability[seed, part.rows], len(panel.label_ids))
+    found = panel.looking.estimates(truth, predicted, run.probability[seed, part.rows])
     if run.scaled is None:
         return found | {(f"{name}_scaled", ALL): undefined(NO_TEMPERATURE) for name in ("ece", "brier")}
-    scaled = calibration(truth, predicted, run.scaled[seed, part.rows])
+    scaled = panel.looking.calibration(truth, predicted, run.scaled[seed, part.rows])
     return found | {(f"{name}_scaled", ALL): estimate for name, estimate in scaled.items()}
 
 
@@ -133,22 +142,30 @@ def _with_floors(
     return shown
 
 
-def _tallies(panel: Panel, part: Slice, runs: Sequence[MixRuns]) -> Tallies:
-    n_patients, n_classes = part.patients.size, len(panel.label_ids)
-    predicted = np.concatenate([run.predicted[:, part.rows] for run in runs])  # (n_mixes * n_seeds, n_sentences)
+def _tallies(panel: Panel, part: Slice, runs: Sequence[MixRuns]) -> tuple[Tallies, SetTallies | None]:
+    size = (part.patients.size, len(panel.label_ids))
+    predicted = np.concatenate([run.predicted[:, part.rows] for run in runs])  # (n_mixes * n_seeds, n_sentences, ...)
     truth = panel.truth[part.rows]
-    flat = tally_by_patient(truth, predicted, part.patient, n_patients=n_patients, n_classes=n_classes)
-    shape = (n_patients, len(runs), runs[0].predicted.shape[0], n_classes)
-    return Tallies(flat.hits.reshape(shape), flat.true[:, :, None], flat.predicted.reshape(shape))
+    flat = panel.looking.tally(truth, predicted, part.patient, size)
+    whole = panel.looking.tally_sets(truth, predicted, part.patient, size)
+    shape = (size[0], len(runs), runs[0].predicted.shape[0])
+    tallies = Tallies(
+        flat.hits.reshape(*shape, size[1]), flat.true[:, :, None], flat.predicted.reshape(*shape, size[1])
+    )
+    if whole is None:
+        return tallies, None
+    return tallies, SetTallies(whole.sentences[:, :, None], whole.exact.reshape(shape), whole.overlap.reshape(shape))
 
 
-def _count_replicates(tallies: Tallies, multiplicities: Multiplicities, shown: set[Column]) -> dict[Column, Floats]:
+def _count_replicates(
+    tallies: Tallies, sets: SetTallies | None, multiplicities: Multiplicities, shown: set[Column]
+) -> dict[Column, Floats]:
     resampled = Tallies(*(resample_sums(one, multiplicities) for one in tallies))
+    whole = None if sets is None else SetTallies(*(resample_sums(one, multiplicities) for one in sets))
     found: dict[Column, Floats] = {}
-    for name, formula in FORMULAS.items():
-        columns = [column for column in shown if column[0] == name]
-        values = formula(resampled) if columns else np.zeros(0)
-        for column in columns:
+    for name in sorted({name for name, _ in shown if METRICS[name].source in ("counts", "sets")}):
+        values = count_metric(name, resampled, whole)
+        for column in (column for column in shown if column[0] == name):
             found[column] = values[..., column[1]] if METRICS[name].per_class else values
     return found
 
@@ -160,7 +177,7 @@ def _rank_replicates(
     n_patients = part.patients.size
     for column in (column for column in shown if METRICS[column[0]].source == "ranks"):
         k = column[1] or 0
-        positive = panel.truth[part.rows] == k
+        positive = panel.looking.is_of(panel.truth[part.rows], k)
         scores = [[seed[part.rows, k] for seed in run.probability] for run in runs]
         if n_patients <= MAX_EXACT_PATIENTS:
             values = [
@@ -179,7 +196,7 @@ def _rank_replicates(
 def _calibration_replicates(
     panel: Panel, part: Slice, runs: Sequence[MixRuns], *, multiplicities: Multiplicities, shown: set[Column]
 ) -> dict[Column, Floats]:
-    truth, n_patients = panel.truth[part.rows], part.patients.size
+    truth, size = panel.truth[part.rows], (part.patients.size, len(panel.label_ids))
     found: dict[Column, Floats] = {}
     for suffix, probabilities in (
         ("", [run.probability for run in runs]),
@@ -189,9 +206,7 @@ def _calibration_replicates(
             continue
         by_patient = [
             [
-                calibration_by_patient(
-                    truth, chosen[part.rows], seed[part.rows], patient=part.patient, n_patients=n_patients
-                )
+                panel.looking.calibration_sums(truth, chosen[part.rows], seed[part.rows], part.patient, size)
                 for seed, chosen in zip(probability, run.predicted, strict=True)
             ]
             for run, probability in zip(runs, probabilities, strict=True)

@@ -71,7 +71,7 @@ def _effective(measured: Measured, column: Column, mixes: Sequence[int]) -> floa
     """Effective patients: those who have the class where the metric is of one, and by how unequal their numbers are."""
     name, k = column
     _, true, predicted = measured.tallies
-    sizes = true.sum(axis=(1, 2, 3))
+    sizes = measured.n_sentences
     if k is None:
         return effective_patients(sizes, sizes.size)
     has_it, was_given_it = true[:, 0, 0, k] > 0, (predicted[..., k][:, mixes] > 0).any(axis=(1, 2))

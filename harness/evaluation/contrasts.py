@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.evaluation.by_subgroup import HELD, Measured, Resampling, Row
+from harness.evaluation.by_subgroup import Measured, Resampling, Row
 from harness.evaluation.combined import Combined, combine, without_value
 from harness.evaluation.panel import OVERALL, Panel
 from harness.evaluation.rows import ALL_CLASSES, OF_DIFFERENCES, one_mix, with_interval
@@ -19,25 +19,29 @@ from harness.metrics.estimate import Estimate
 from harness.metrics.power import detectable
 from harness.metrics.significance import benjamini_hochberg, holm, p_with_seeds, permutation_p, swapped_sums
 from harness.metrics.uncertainty import plain_interval
-from harness.metrics.utility import ALL, FORMULAS, Column
+from harness.metrics.utility import ALL, Column, count_metric
+from harness.metrics.whole_sets import SetTallies
 
-OVERALL_METRICS = ("macro_f1", "weighted_f1", "accuracy")
 INTERACTION = "(interaction)"  # no mix and no level has such a name
 TWO_BY_TWO = "(2 x 2)"
 
 
-def contrast_columns(variable: str, n_classes: int) -> list[Column]:
-    """Overall macro_f1, weighted_f1, accuracy and f1 of each class; by subgroup level macro_f1 and accuracy."""
+def contrast_columns(variable: str, panel: Panel) -> list[Column]:
+    """Overall macro_f1, weighted_f1, accuracy and f1 of each class; by subgroup level macro_f1 and accuracy.
+
+    Where sentences have several labels, exact match stands for accuracy, and micro-F1 and Jaccard are there overall.
+    """
     if variable != OVERALL:
-        return list(HELD)
-    return [*((name, ALL) for name in OVERALL_METRICS), *(("f1", k) for k in range(n_classes))]
+        return list(panel.looking.held)
+    of_all = [(name, ALL) for name in panel.looking.overall_metrics]
+    return [*of_all, *(("f1", k) for k in range(len(panel.label_ids)))]
 
 
 def contrast_rows(
     measured: Measured, panel: Panel, *, learner: str, reference: str, drawn: Resampling, confidence: float
 ) -> Iterator[Row]:
     """CONTRASTS rows of one slice, without `p_adjusted`: every other mix minus the reference."""
-    columns = contrast_columns(measured.part.variable, len(panel.label_ids))
+    columns = contrast_columns(measured.part.variable, panel)
     b = measured.mixes.index(reference)
     any_value = any(estimate.value is not None for estimate in measured.overall[b].values())
     permuted = _permuted(measured, b, drawn, columns) if any_value else {}
@@ -133,18 +137,30 @@ def gain(measured: Measured, a: int, b: int) -> list[float]:
     return [first - second for first, second in zip(one_mix(measured, a), one_mix(measured, b), strict=True)]
 
 
-def _exchanged(measured: Measured, b: int, drawn: Resampling) -> tuple[Tallies, Tallies]:
-    """Tallies of every mix and of mix b after random patients changed sides between the two.
+Side = tuple[Tallies, SetTallies | None]
+
+
+def _exchanged(measured: Measured, b: int, drawn: Resampling) -> tuple[Side, Side]:
+    """Counts of every mix and of mix b after random patients changed sides between the two.
 
     Returns:
-        For the mixes and for b, each of shape (n_permutations, n_mixes, n_seeds, n_classes).
+        For the mixes and for b, each of shape (n_permutations, n_mixes, n_seeds, n_classes), without the classes for
+        whole sentences.
     """
     swaps = drawn.swaps[:, measured.part.patients].astype(np.float32)
+
+    def swapped(counts: Floats) -> tuple[Floats, Floats]:
+        return swapped_sums(counts, counts[:, b : b + 1], swaps)
+
     hits, true, predicted = measured.tallies
-    hits_a, hits_b = swapped_sums(hits, hits[:, b : b + 1], swaps)
-    predicted_a, predicted_b = swapped_sums(predicted, predicted[:, b : b + 1], swaps)
     same = true.sum(axis=0)  # (1, 1, n_classes): the truth is the same on both sides
-    return Tallies(hits_a, same, predicted_a), Tallies(hits_b, same, predicted_b)
+    (hits_a, hits_b), (predicted_a, predicted_b) = swapped(hits), swapped(predicted)
+    tallies = Tallies(hits_a, same, predicted_a), Tallies(hits_b, same, predicted_b)
+    if measured.sets is None:
+        return (tallies[0], None), (tallies[1], None)
+    sentences, exact, overlap = measured.sets
+    whole = [SetTallies(sentences.sum(axis=0), *side) for side in zip(swapped(exact), swapped(overlap), strict=True)]
+    return (tallies[0], whole[0]), (tallies[1], whole[1])
 
 
 def _permuted(measured: Measured, b: int, drawn: Resampling, columns: Sequence[Column]) -> dict[Column, Floats]:
@@ -152,6 +168,6 @@ def _permuted(measured: Measured, b: int, drawn: Resampling, columns: Sequence[C
     first, second = _exchanged(measured, b, drawn)
     found: dict[Column, Floats] = {}
     for name in dict.fromkeys(name for name, _ in columns):
-        moved = (FORMULAS[name](first) - FORMULAS[name](second)).mean(axis=2)  # train seeds
+        moved = (count_metric(name, *first) - count_metric(name, *second)).mean(axis=2)  # train seeds
         found.update({(name, k): moved if k is ALL else moved[..., k] for one, k in columns if one == name})
     return found

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from harness.evaluation.by_subgroup import HELD, Measured, Resampling, Row
+from harness.evaluation.by_subgroup import Measured, Resampling, Row
 from harness.evaluation.combined import Term, combine, without_value
 from harness.evaluation.contrasts import INTERACTION, gain, place, valued, valueless
 from harness.evaluation.panel import Panel
@@ -31,7 +31,7 @@ def interaction_rows(
         if mix == reference:
             continue
         b = levels[0].mixes.index(reference)
-        for column in HELD:
+        for column in panel.looking.held:
             row = place(levels[0], panel, column, learner=learner)
             row |= {"mix_a": mix, "mix_b": reference, "subgroup_level": INTERACTION}
             yield row | _differ(levels, column, a=a, b=b, drawn=drawn, confidence=confidence)

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import DataError, nearest
+from harness.evaluation.kinds import KINDS, Labels, Looking
 from harness.metrics.counts import Codes, Floats
+from harness.metrics.utility import Kind
 from harness.schemas.tables import GOLD, SUBGROUP_COLUMNS
 
 OVERALL = "overall"
@@ -54,19 +56,26 @@ class Panel:
         label_ids: Labels of the task; a class is a place in here.
         split: `validation` or `test`.
         sentence_ids: Sorted.
-        truth: True class of each sentence.
+        truth: True class of each sentence; where sentences have several labels, which ones (`kinds.py`).
         patient: Patient of each sentence, 0 to n_patients - 1.
         n_patients: Patients of the split.
         slices: Overall first, then every level of every variable.
+        kind: Whether sentences have one label or several.
     """
 
     label_ids: tuple[str, ...]
     split: str
     sentence_ids: tuple[str, ...]
-    truth: Codes
+    truth: Labels
     patient: Codes
     n_patients: int
     slices: tuple[Slice, ...]
+    kind: Kind = "single"
+
+    @property
+    def looking(self) -> Looking:
+        """How answers are compared with the truth."""
+        return KINDS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -76,19 +85,21 @@ class MixRuns:
     Attributes:
         mix: Name of the mix.
         learner: llm, tfidf or majority.
-        predicted: Class per train seed and sentence, shape (n_seeds, n_sentences).
+        predicted: Class per train seed and sentence, shape (n_seeds, n_sentences); or which labels (`kinds.py`).
         probability: Shape (n_seeds, n_sentences, n_classes).
         scaled: The same after the temperature that validation chose; None where there is none to use.
     """
 
     mix: str
     learner: str
-    predicted: Codes
+    predicted: Labels
     probability: Floats
     scaled: Floats | None = None
 
 
-def build_panel(gold: pa.Table, split: str, *, label_ids: Sequence[str], levels: Mapping[str, Sequence[str]]) -> Panel:
+def build_panel(
+    gold: pa.Table, split: str, *, label_ids: Sequence[str], levels: Mapping[str, Sequence[str]], kind: Kind = "single"
+) -> Panel:
     """Take one split of the gold table.
 
     Args:
@@ -96,11 +107,12 @@ def build_panel(gold: pa.Table, split: str, *, label_ids: Sequence[str], levels:
         split: The split to take; it may be empty.
         label_ids: Labels of the task.
         levels: Subgroup variable to its levels, in the order of reports; a level nobody has gets an empty slice.
+        kind: Whether `label` holds a label or the id of a set of them.
     """
     rows = gold.filter(pc.equal(gold["split"], split)).sort_by("sentence_id")
-    truth = pc.index_in(rows["label"], pa.array(label_ids, pa.string())).to_numpy().astype(np.intp)
+    truth = KINDS[kind].truth_of(rows["label"], label_ids)
     patient = rows["patient_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.intp)
-    slices = [Slice.of(OVERALL, ALL_LEVELS, rows=np.arange(truth.size), patient=patient)]
+    slices = [Slice.of(OVERALL, ALL_LEVELS, rows=np.arange(patient.size), patient=patient)]
     for variable, names in levels.items():
         found = np.array(rows[variable].to_pylist(), dtype=object)
         slices += [Slice.of(variable, name, rows=np.flatnonzero(found == name), patient=patient) for name in names]
@@ -112,6 +124,7 @@ def build_panel(gold: pa.Table, split: str, *, label_ids: Sequence[str], levels:
         patient=patient,
         n_patients=int(patient.max()) + 1 if patient.size else 0,
         slices=tuple(slices),
+        kind=kind,
     )
 
 

@@ -1,4 +1,7 @@
-"""Predictions in, checked before any number is made of them: every sentence, every label, probabilities that add up."""
+"""Predictions in, checked before any number is made of them: every sentence, every label, probabilities that add up.
+
+Where sentences have several labels, each label has a probability of its own, and any number of them may be predicted.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harness.errors import Faults
-from harness.metrics.counts import Codes, Floats
+from harness.evaluation.kinds import KINDS, Labels
+from harness.metrics.counts import Floats
+from harness.metrics.utility import Kind
 
 SUM_TOLERANCE = 1e-6  # how far the probabilities of one sentence may be from adding up to 1
 MAX_IDS_SHOWN = 3
@@ -23,23 +28,26 @@ class HeldOut:
 
     sentence_ids: pa.Array
     split: pa.Array
-    truth: Codes
+    truth: Labels
     label_ids: tuple[str, ...]
+    kind: Kind = "single"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One run's answers in the order of `HeldOut`: class (n_sentences,) and probability (n_sentences, n_classes)."""
+    """One run's answers in the order of `HeldOut`: classes or labels, and probability (n_sentences, n_classes)."""
 
-    chosen: Codes
+    chosen: Labels
     probability: Floats
 
 
-def held_out_sentences(gold: pa.Table, splits: Sequence[str], label_ids: Sequence[str]) -> HeldOut:
-    """The rows of `gold` in these splits; `label_ids` gives the classes their order."""
+def held_out_sentences(
+    gold: pa.Table, splits: Sequence[str], label_ids: Sequence[str], kind: Kind = "single"
+) -> HeldOut:
+    """The rows of `gold` in these splits; `label_ids` gives the classes their order, `kind` says what `label` holds."""
     rows = gold.filter(pc.is_in(gold["split"], pa.array(splits, pa.string()))).sort_by("sentence_id").combine_chunks()
-    truth = pc.index_in(rows["label"], pa.array(label_ids, pa.string())).to_numpy().astype(np.intp)
-    return HeldOut(_one_array(rows["sentence_id"]), _one_array(rows["split"]), truth, tuple(label_ids))
+    truth = KINDS[kind].truth_of(rows["label"], label_ids)
+    return HeldOut(_one_array(rows["sentence_id"]), _one_array(rows["split"]), truth, tuple(label_ids), kind)
 
 
 def check_predictions(table: pa.Table, held_out: HeldOut, faults: Faults, where: str) -> Predicted | None:
@@ -118,15 +126,8 @@ def _in_order(table: pa.Table, held_out: HeldOut) -> tuple[Predicted, list[str]]
     outside = ~((probability >= 0) & (probability <= 1 + SUM_TOLERANCE)).all(axis=1)  # NaN is outside too
     checks = (
         (outside, "have a probability that is no number in [0, 1]"),
-        (
-            ~outside & ~(np.abs(probability.sum(axis=1) - 1) <= SUM_TOLERANCE),
-            "have probabilities that do not add up to 1",
-        ),
-        (is_predicted.sum(axis=1) != 1, "do not have exactly one predicted label"),
-        (
-            ~(is_true == (np.arange(shape[1]) == held_out.truth[:, None])).all(axis=1),
-            "have another true label than gold",
-        ),
+        *(_exclusive(probability, is_predicted, outside) if held_out.kind == "single" else ()),
+        (~(is_true == _indicators(held_out)).all(axis=1), "have another true label than gold"),
         ((split != expected_split[:, None]).any(axis=1), "have another split than gold"),
     )
     found = [
@@ -134,7 +135,25 @@ def _in_order(table: pa.Table, held_out: HeldOut) -> tuple[Predicted, list[str]]
         for bad, what in checks
         if bad.any()
     ]
-    return Predicted(is_predicted.argmax(axis=1).astype(np.intp), probability), found
+    chosen = is_predicted.argmax(axis=1).astype(np.intp) if held_out.kind == "single" else is_predicted
+    return Predicted(chosen, probability), found
+
+
+def _exclusive(
+    probability: Floats, is_predicted: NDArray[np.bool_], outside: NDArray[np.bool_]
+) -> tuple[tuple[NDArray[np.bool_], str], ...]:
+    """What holds where a sentence has one label alone."""
+    apart = ~outside & ~(np.abs(probability.sum(axis=1) - 1) <= SUM_TOLERANCE)
+    return (
+        (apart, "have probabilities that do not add up to 1"),
+        (is_predicted.sum(axis=1) != 1, "do not have exactly one predicted label"),
+    )
+
+
+def _indicators(held_out: HeldOut) -> NDArray[np.bool_]:
+    """Whether each sentence shows each label, shape (n_sentences, n_labels)."""
+    shows = KINDS[held_out.kind].is_of
+    return np.stack([shows(held_out.truth, k) for k in range(len(held_out.label_ids))], axis=1)
 
 
 def _ids(rows: NDArray[np.int64], held_out: HeldOut) -> str:

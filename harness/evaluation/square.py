@@ -57,7 +57,7 @@ def effect_rows(
     cell_of = {mix: cell for cell, mix in square.items()}
     for effect, weights in EFFECTS.items():
         coefficients = [weights[cell_of[mix]] if mix in cell_of else 0.0 for mix in measured.mixes]
-        for column in contrast_columns(measured.part.variable, len(panel.label_ids)):
+        for column in contrast_columns(measured.part.variable, panel):
             row = place(measured, panel, column, learner=learner) | {"mix_a": effect, "mix_b": TWO_BY_TWO}
             terms = [(measured, coefficients)]
             without = without_value(terms, column)

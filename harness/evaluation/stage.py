@@ -26,6 +26,7 @@ from harness.evaluation.exchange import exchange_rows, mixes_of_exchange, size_o
 from harness.evaluation.fidelity import fidelity_units
 from harness.evaluation.gaps import gap_rows
 from harness.evaluation.interactions import interaction_rows
+from harness.evaluation.kinds import KINDS
 from harness.evaluation.panel import OVERALL, MixRuns, Panel, build_panel, subgroup_levels
 from harness.evaluation.predictions import HeldOut, Predicted, check_predictions, held_out_sentences
 from harness.evaluation.reliability import reliability_rows, with_temperatures
@@ -36,6 +37,7 @@ from harness.metrics import METRICS_VERSION
 from harness.metrics.counts import confusion
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
 from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
+from harness.metrics.utility import Kind
 from harness.schemas.manifest import Counts
 from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.tables import (
@@ -93,7 +95,7 @@ def units(run: Run) -> list[Unit]:
     settings = {
         "metrics_version": METRICS_VERSION,
         "evaluation": run.recipe.file.evaluation.model_dump(mode="json"),
-        "labels": list(run.task.label_ids),
+        "labels": list(run.task.label_space.set_ids),
         "levels": _declared_levels(run),
         "mixes": [mix.name for mix in run.recipe.mixes],
         "learners": {
@@ -191,7 +193,7 @@ class LearnerRows:
                 self.contrasts += contrast_rows(measured, self.panel, **compared)
             if competes and square:
                 self.contrasts += effect_rows(measured, self.panel, square, **said)
-            by_variable.setdefault(part.variable, []).append(measured.for_levels())
+            by_variable.setdefault(part.variable, []).append(measured.holding(self.panel.looking.held))
         [self.overall] = by_variable.pop(OVERALL)
         for levels in by_variable.values():
             self.metrics += gap_rows(levels, self.panel, drawn=self.drawn, **said)
@@ -206,13 +208,15 @@ def _work(run: Run, folder: Path) -> Counts:
     gold = read_table(run.path("cohort", "gold.parquet"), GOLD)
     _check_gold(gold, run)
     levels = subgroup_levels(gold, settings.subgroups, _declared_levels(run))
-    held_out = held_out_sentences(gold, splits, run.task.label_ids)
+    held_out = held_out_sentences(gold, splits, run.task.label_ids, _kind(run))
     predictions = _read_predictions(run, held_out)
     tables = Tables()
     notes: dict[str, Any] = {"n_bootstrap": settings.n_bootstrap, "max_undefined_share": MAX_UNDEFINED_SHARE}
     for split in splits:
         in_test = split == BY_SUBGROUP_SPLIT
-        panel = build_panel(gold, split, label_ids=run.task.label_ids, levels=levels if in_test else {})
+        panel = build_panel(
+            gold, split, label_ids=run.task.label_ids, levels=levels if in_test else {}, kind=_kind(run)
+        )
         if not panel.sentence_ids:
             log.warning("evaluation: gold has no %s sentences; leave it out of scoring.splits to silence this", split)
             continue
@@ -227,7 +231,8 @@ def _work(run: Run, folder: Path) -> Counts:
             tables.contrasts += [row for one in found.values() for row in one.contrasts]
             _add_ties(tables, found, panel, gold=gold, run=run)
             _add_exchange(tables, found, run)
-            tables.confusion += _confusion_rows(panel, runs)
+            if panel.kind == "single":  # one label is taken for another; sets of labels are not
+                tables.confusion += _confusion_rows(panel, runs)
             for one in (one for mixes in runs.values() for one in mixes):
                 tables.reliability += reliability_rows(panel, one, min_patients=settings.min_patients)
             notes["sentences_without_level"] = _without_level(panel, levels)
@@ -273,12 +278,12 @@ def _scaled(
 ) -> dict[str, list[MixRuns]]:
     """The runs with scaled probabilities, where there are validation sentences to fit a temperature on."""
     truth = held_out.truth[np.asarray(held_out.split.to_pylist()) == VALIDATION_SPLIT]
-    if not truth.size:
+    if not len(truth):
         return {learner: list(mixes) for learner, mixes in runs.items()}
     found: dict[str, list[MixRuns]] = {}
     for learner, fitted_on in _runs_on(VALIDATION_SPLIT, predictions, held_out).items():
         for test, validation in zip(runs[learner], fitted_on, strict=True):
-            scaled, rows = with_temperatures(test, validation, truth)
+            scaled, rows = with_temperatures(test, validation, truth, looking=KINDS[held_out.kind])
             found.setdefault(learner, []).append(scaled)
             tables.temperatures += rows
     return found
@@ -344,8 +349,12 @@ def _mix_runs(mix: str, learner: str, answers: Sequence[Predicted], rows: NDArra
     )
 
 
+def _kind(run: Run) -> Kind:
+    return run.task.file.labels.kind
+
+
 def _check_gold(gold: pa.Table, run: Run) -> None:
-    foreign = sorted(set(gold["label"].unique().to_pylist()) - set(run.task.label_ids))
+    foreign = sorted(set(gold["label"].unique().to_pylist()) - set(run.task.label_space.set_ids))
     if foreign:
         place = run.path("cohort", "gold.parquet")
         raise DataError(f"{place}: found labels {', '.join(foreign)}; the task has {', '.join(run.task.label_ids)}")

@@ -91,7 +91,7 @@ def _compared(
     n_seeds = max(len(measured.by_seed[0]) for measured in learners.values())
     found = [_of_entry(learners[learner], mix, n_seeds) for mix, learner in entries]
     measured = learners[entries[0][1]]  # patients and their sentences are the same for all
-    sizes = measured.tallies.true.sum(axis=(1, 2, 3))
+    sizes = measured.n_sentences
     scores = Scores(
         by_seed=np.stack([by_seed for by_seed, _ in found]),
         replicates=np.stack([replicates for _, replicates in found], axis=1),
