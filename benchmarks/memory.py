@@ -70,7 +70,7 @@ def prepare(folder: Path, case: str, given: argparse.Namespace) -> Any:
     """Model, rows and settings of one case; the settings."""
     from harness.backends.models import load_tokenizer
     from harness.backends.tokenizer import encode_pairs
-    from harness.prompts.render import completion, render_classify
+    from harness.prompts.render import completions, render_classify
     from harness.schemas.tables import TRAIN
     from harness.schemas.task import load_task
     from harness.store import write_json, write_table
@@ -78,7 +78,7 @@ def prepare(folder: Path, case: str, given: argparse.Namespace) -> Any:
 
     folder.mkdir()
     task = load_task("alzheimers", base=Path())
-    names = {label.id: completion(label) for label in task.labels}
+    names = completions(task)
     gold = [json.loads(line) for line in (task.folder / "demo_gold.jsonl").read_text(encoding="utf-8").splitlines()]
     texts = [(row["text"], row["label"], names[row["label"]]) for row in gold[: N_UPDATES * N_ROWS]]
     prompts = [render_classify(task, text) for text, *_ in texts]

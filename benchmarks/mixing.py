@@ -28,7 +28,7 @@ from harness.mixes.audit import NEAR_DUPLICATE
 from harness.mixes.format import Wording
 from harness.mixes.pools import arm_pool, gold_pool
 from harness.mixes.stage import Length, write_mix
-from harness.prompts.render import completion, render_classify
+from harness.prompts.render import completions, render_classify
 from harness.schemas.mix import Mix, Source
 from harness.schemas.recipe_parts import TrainingBudget
 from harness.schemas.tables import AUDIT, GOLD, REJECTED, SENTENCES
@@ -162,10 +162,8 @@ def measure(folder: Path) -> dict[str, float]:
         file=TaskFile(id="benchmark", version=1, title="t", disease="d", labels=LabelSet(values=LABELS)), folder=folder
     )
     mix = Mix(name="bench", sources=(Source(origin="gold", repeat=1), Source(origin="synthetic", repeat=1)))
-    completions = {label.id: completion(label) for label in LABELS}
-    wording = Wording(
-        prompt=partial(render_classify, task), completions=completions, n_tokens=dict.fromkeys(completions, 3)
-    )
+    texts = completions(task)
+    wording = Wording(prompt=partial(render_classify, task), completions=texts, n_tokens=dict.fromkeys(texts, 3))
     clock = time.perf_counter()
     gold = read_table(folder / "gold.parquet", GOLD)
     synthetic = read_table(folder / "sentences.parquet", SENTENCES)

@@ -24,7 +24,7 @@ from harness.mixes.budget import Quota, plan, updates_of_epochs, updates_of_toke
 from harness.mixes.draw import Draw, draw_source, shuffle_within_passes
 from harness.mixes.format import Wording, examples
 from harness.mixes.pools import HELD_OUT, Pool, arm_pool, check_patients_apart, gold_pool, of_patients
-from harness.prompts.render import completion, render_classify, template_source
+from harness.prompts.render import completions, render_classify, template_source
 from harness.schemas.manifest import Counts
 from harness.schemas.mix import GOLD_ORIGIN, Mix
 from harness.schemas.recipe_parts import TrainingBudget
@@ -60,6 +60,7 @@ def _unit(run: Run, mix: Mix) -> Unit:
             "chat": training.chat,
             "disease": task.file.disease,
             "labels": [label.model_dump(mode="json") for label in task.labels],
+            "sets": list(task.label_space.set_ids),
             "classify_template": template_source(task, task.file.prompts.classify),
             "audit": AUDIT_SETTINGS,
         },
@@ -81,12 +82,12 @@ def _work(run: Run, mix: Mix, folder: Path) -> Counts:
     from harness.backends.tokenizer import count_supervised
 
     training = run.recipe.file.training
-    completions = {label.id: completion(label) for label in run.task.labels}
-    n_tokens = count_supervised(training.base_model, training.revision, list(completions.values()), chat=training.chat)
+    texts = completions(run.task)
+    n_tokens = count_supervised(training.base_model, training.revision, list(texts.values()), chat=training.chat)
     wording = Wording(
         prompt=partial(render_classify, run.task),
-        completions=completions,
-        n_tokens=dict(zip(completions, n_tokens, strict=True)),
+        completions=texts,
+        n_tokens=dict(zip(texts, n_tokens, strict=True)),
     )
     gold = read_table(_gold_path(run), GOLD)
     pools = [

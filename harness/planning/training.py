@@ -22,7 +22,7 @@ from harness.generation.forecast import BYTES_PER_TOKEN
 from harness.pipeline import run_recipe
 from harness.planning import training_facts as facts
 from harness.planning.training_time import Pace, pace
-from harness.prompts.render import completion, render_classify
+from harness.prompts.render import completions, render_classify
 from harness.schemas.base import read_yaml
 from harness.schemas.mix import Mix
 from harness.schemas.recipe import Recipe
@@ -238,14 +238,14 @@ def row_lengths(run: Run) -> Lengths:
     if is_mix:
         tables = [read_table(path, TRAIN, columns=["prompt", "completion"]) for path in mixes]
         prompts = [text for table in tables for text in table["prompt"].to_pylist()]
-        completions = [text for table in tables for text in table["completion"].to_pylist()]
+        answers = [text for table in tables for text in table["completion"].to_pylist()]
     else:
         gold = read_table(run.path("cohort", "gold.parquet"), GOLD)
         gold = gold.filter(pc.equal(gold["split"], "train"))
-        by_id = {label.id: completion(label) for label in run.task.labels}
+        by_id = completions(run.task)
         prompts = [render_classify(run.task, text) for text in gold["text"].to_pylist()]
-        completions = [by_id[label] for label in gold["label"].to_pylist()]
-    n_tokens, n_supervised, is_counted = _count(run.recipe.file.training, prompts, completions)
+        answers = [by_id[label] for label in gold["label"].to_pylist()]
+    n_tokens, n_supervised, is_counted = _count(run.recipe.file.training, prompts, answers)
     return Lengths(n_tokens, n_supervised, is_counted=is_counted, is_mix=is_mix)
 
 

@@ -15,10 +15,11 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import ConfigError
+from harness.label_sets import SPOKEN_SEPARATOR, spoken
 from harness.prompts.exemplars import Exemplar
 from harness.prompts.sight import Slot, visible
 from harness.schemas.arms import Sight
-from harness.schemas.task import Label, Task
+from harness.schemas.task import Task
 
 SHARED_TEMPLATES = Path(__file__).resolve().parent
 JINJA_TAG = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
@@ -27,18 +28,29 @@ JINJA_TAG = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
 def render_classify(task: Task, text: str) -> str:
     """The classifier's prompt for one sentence; training and scoring both call this, so they cannot differ.
 
-    A template may use `text`, `labels` (each with id, name, definition) and `disease`.
+    A template may use `text`, `labels` (each with id, name, definition), `disease`, and where a sentence may show
+    several labels `at_most` (1 where it may not) and the `separator` between their names.
 
     Raises:
         ConfigError: The task names a template that exists neither in its folder nor here.
     """
     template = load_template(task.folder, task.file.prompts.classify)
-    return template.render(text=text, labels=task.labels, disease=task.file.disease)
+    return template.render(
+        text=text,
+        labels=task.labels,
+        disease=task.file.disease,
+        at_most=task.label_space.at_most,
+        separator=SPOKEN_SEPARATOR,
+    )
 
 
-def completion(label: Label) -> str:
-    """What the classifier is taught to write after the prompt, e.g. ` cognitive impairment`."""
-    return f" {label.name}"
+def completions(task: Task) -> dict[str, str]:
+    """What the classifier is taught to write after the prompt, by the id of the set of labels that a sentence shows.
+
+    With one label a sentence that is the label's id, e.g. `memory` -> ` cognitive impairment`; with several their names
+    stand in the task's order, e.g. ` falls; pain`.
+    """
+    return {one: f" {spoken(one, task.label_names)}" for one in task.label_space.set_ids}
 
 
 def render_generate(task: Task, sight: Collection[Sight], slot: Slot, shots: Sequence[Exemplar]) -> str:

@@ -5,14 +5,17 @@ Both return the table that the fine-tuned model's scoring returns, so that every
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.schemas.tables import PREDICTIONS
+from harness.label_sets import LabelSpace
+from harness.metrics.thresholds import DEFAULT
+from harness.scoring.answers import Answers, of_likeliest, prediction_rows
 
 WORD_NGRAMS = (1, 2)
 CHARACTER_NGRAMS = (3, 5)
@@ -24,19 +27,21 @@ WORD_OR_MARK = r"(?u)\w+|[^\w\s]"
 # 0.70, 0.78 at 100. A floor should not be weak by choice.
 INVERSE_PENALTY = 30.0
 MAX_ITERATIONS = 2000
+Learn = Callable[..., NDArray[np.float64]]  # (texts, classes, *, times, held_out) -> (n_held_out, n_classes found)
 
 
-def tfidf_predictions(train: pa.Table, held_out: pa.Table, label_ids: Sequence[str], seed: int) -> pa.Table:
+def tfidf_predictions(train: pa.Table, held_out: pa.Table, space: LabelSpace, seed: int) -> pa.Table:
     """Learn labels from word (1-2) and character (3-5) n-grams and score held-out sentences.
 
     Rows of `train` that repeat a sentence are one row whose sample weight is the number of times it is shown, divided
     by the mean of that number: the emphasis of the mix is kept, while the strength of the penalty does not depend on
-    how many passes the budget makes. Classes are not reweighted: shares of labels are part of what a mix is.
+    how many passes the budget makes. Classes are not reweighted: shares of labels are part of what a mix is. Where
+    sentences have several labels, each label is learned by itself.
 
     Args:
         train: TRAIN rows of one mix.
         held_out: GOLD rows to score.
-        label_ids: Labels of the task in its order; one that never occurs in `train` gets probability 0.
+        space: Labels of the task; one that never occurs in `train` gets probability 0.
         seed: For the solver.
 
     Returns:
@@ -45,30 +50,54 @@ def tfidf_predictions(train: pa.Table, held_out: pa.Table, label_ids: Sequence[s
     Raises:
         DataError: No training rows, or a label that is not the task's.
     """
-    texts, labels, times = _distinct_sentences(train)
-    known = _known_labels(labels, label_ids)
-    probability = np.zeros((held_out.num_rows, len(label_ids)))
-    columns = [label_ids.index(label) for label in known]
+    return learned_predictions(train, held_out, space, partial(_fit_and_score, seed=seed))
+
+
+def learned_predictions(train: pa.Table, held_out: pa.Table, space: LabelSpace, learn: Learn) -> pa.Table:
+    """What a learner says of held-out sentences; arguments and errors as those of `tfidf_predictions`.
+
+    Args:
+        train: TRAIN rows of one mix.
+        held_out: GOLD rows to score.
+        space: Labels of the task.
+        learn: Fits distinct texts, their classes and their `times` shown, and gives the probability of each class that
+            was found, in ascending order, for each held-out text; called where there is something to learn and to say.
+            Where sentences have several labels it is called for each of them, with the classes 0 and 1.
+    """
+    texts, set_ids, times = _distinct_sentences(train)
+    _check_labels(set_ids, space)
+    told = partial(_told, texts, learn=partial(learn, times=times), held_out=held_out["text"].to_pylist())
+    shown = space.indicators(set_ids)
+    if not space.is_multi:
+        probability = told(shown.argmax(axis=1).tolist(), n_classes=len(space.label_ids))
+        return prediction_rows(held_out, space, of_likeliest(probability))
+    each = [told(shown[:, k].astype(int).tolist(), n_classes=2)[:, 1] for k in range(len(space.label_ids))]
+    probability = np.stack(each, axis=1)
+    return prediction_rows(held_out, space, Answers(probability, probability >= DEFAULT))
+
+
+def _told(
+    texts: list[str], classes: list[int], *, n_classes: int, learn: Learn, held_out: list[str]
+) -> NDArray[np.float64]:
+    """Probability of each class for each held-out text, shape (n_held_out, n_classes); 0 for one that was not seen."""
+    known = sorted(set(classes))
+    probability = np.zeros((len(held_out), n_classes))
     if len(known) == 1:
-        probability[:, columns] = 1.0
-    elif held_out.num_rows:
-        probability[:, columns] = _fit_and_score(
-            texts,
-            [label_ids.index(label) for label in labels],
-            times=times,
-            held_out=held_out["text"].to_pylist(),
-            seed=seed,
-        )
-    return _predictions(held_out, label_ids, probability)
+        probability[:, known] = 1.0
+    elif held_out:
+        probability[:, known] = learn(texts, classes, held_out=held_out)
+    return probability
 
 
-def majority_predictions(train: pa.Table, held_out: pa.Table, label_ids: Sequence[str]) -> pa.Table:
+def majority_predictions(train: pa.Table, held_out: pa.Table, space: LabelSpace) -> pa.Table:
     """Give every sentence the label shares of the training rows, and predict the most frequent label.
+
+    Where sentences have several labels, it is the most frequent set of them that is predicted.
 
     Args:
         train: TRAIN rows of one mix; a sentence counts as often as it is shown.
         held_out: GOLD rows to score.
-        label_ids: Labels of the task; of equally frequent ones the first is predicted.
+        space: Labels of the task; of equally frequent ones the first is predicted.
 
     Returns:
         PREDICTIONS rows sorted by key; `log_likelihood` is null.
@@ -76,10 +105,12 @@ def majority_predictions(train: pa.Table, held_out: pa.Table, label_ids: Sequenc
     Raises:
         DataError: No training rows, or a label that is not the task's.
     """
-    labels = train["label"].to_pylist()
-    _known_labels(labels, label_ids)
-    shares = np.array([labels.count(label) for label in label_ids]) / len(labels)
-    return _predictions(held_out, label_ids, np.tile(shares, (held_out.num_rows, 1)))
+    set_ids = train["label"].to_pylist()
+    _check_labels(set_ids, space)
+    counted = [set_ids.count(one) for one in space.set_ids]
+    shape = (held_out.num_rows, len(space.label_ids))
+    shares, most = space.indicators(set_ids).mean(axis=0), space.membership[int(np.argmax(counted))]
+    return prediction_rows(held_out, space, Answers(np.broadcast_to(shares, shape), np.broadcast_to(most, shape)))
 
 
 def _distinct_sentences(train: pa.Table) -> tuple[list[str], list[str], NDArray[np.float64]]:
@@ -91,14 +122,12 @@ def _distinct_sentences(train: pa.Table) -> tuple[list[str], list[str], NDArray[
     return counted["text"].to_pylist(), counted["label"].to_pylist(), times
 
 
-def _known_labels(labels: Sequence[str], label_ids: Sequence[str]) -> list[str]:
-    found = set(labels)
-    if not found:
+def _check_labels(set_ids: Sequence[str], space: LabelSpace) -> None:
+    if not set_ids:
         raise DataError("train: no rows; a baseline needs at least one training sentence")
-    foreign = sorted(found - set(label_ids))
+    foreign = sorted(set(set_ids) - set(space.set_ids))
     if foreign:
-        raise DataError(f"train: found labels {', '.join(foreign)}; allowed: {', '.join(label_ids)}")
-    return [label for label in label_ids if label in found]
+        raise DataError(f"train: found labels {', '.join(foreign)}; allowed: {', '.join(space.label_ids)}")
 
 
 def _fit_and_score(
@@ -116,26 +145,3 @@ def _fit_and_score(
     model = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_ITERATIONS, random_state=seed)
     model.fit(features.fit_transform(texts), classes, sample_weight=times / times.mean())
     return np.asarray(model.predict_proba(features.transform(held_out)), dtype=np.float64)
-
-
-def _predictions(held_out: pa.Table, label_ids: Sequence[str], probability: NDArray[np.float64]) -> pa.Table:
-    n_sentences, n_labels = probability.shape
-    column = np.tile(np.arange(n_labels), n_sentences)
-    sentence = np.repeat(np.arange(n_sentences), n_labels)
-    place = {label: k for k, label in enumerate(label_ids)}
-    truth = np.array([place[label] for label in held_out["label"].to_pylist()], dtype=np.intp)
-    chosen = probability.argmax(axis=1) if n_sentences else np.zeros(0, dtype=np.intp)
-    table = pa.table(
-        {
-            "sentence_id": held_out["sentence_id"].combine_chunks().take(pa.array(sentence)),
-            "label": pa.array(label_ids, pa.string()).take(pa.array(column)),
-            "split": held_out["split"].combine_chunks().take(pa.array(sentence)),
-            "log_likelihood": pa.nulls(sentence.size, pa.float64()),
-            "probability": pa.array(probability.ravel()),
-            "is_true": pa.array(truth[sentence] == column),
-            "is_predicted": pa.array(chosen[sentence] == column),
-            "parse_status": pa.nulls(sentence.size, pa.string()),
-        },
-        schema=PREDICTIONS.schema,
-    )
-    return table.sort_by([(name, "ascending") for name in PREDICTIONS.key])

@@ -15,22 +15,24 @@ import pyarrow.compute as pc
 from harness.backends.models import four_bit, load_model, load_tokenizer, revision_of
 from harness.backends.tokenizer import uses_chat
 from harness.errors import DataError
-from harness.prompts.render import completion, render_classify, template_source
+from harness.label_sets import spoken
+from harness.prompts.render import completions, render_classify, template_source
 from harness.schemas.manifest import Counts
 from harness.schemas.mix import Mix
 from harness.schemas.recipe_parts import Training
-from harness.schemas.tables import GOLD, PREDICTIONS, TRAIN
+from harness.schemas.tables import GOLD, PREDICTIONS, THRESHOLDS, TRAIN
+from harness.scoring.answers import of_sets, prediction_rows
 from harness.scoring.baselines import majority_predictions, tfidf_predictions
+from harness.scoring.thresholds import with_thresholds
 from harness.seeds import integer
 from harness.store import Run, Unit, read_table, write_table
 
 if TYPE_CHECKING:
-    from harness.scoring.decide import Decided
     from harness.scoring.label_likelihood import LabelScores
 
 log = logging.getLogger(__name__)
 
-PREDICTIONS_FILE = "predictions.parquet"
+PREDICTIONS_FILE, THRESHOLDS_FILE = "predictions.parquet", "thresholds.parquet"
 Baseline = Literal["tfidf", "majority"]
 
 
@@ -71,21 +73,22 @@ def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
         },
         seed_path=(),
         work=_score_with(run, weights),
-        outputs=(PREDICTIONS_FILE,),
+        outputs=_outputs(run, by_threshold=run.recipe.file.scoring.method == "likelihood"),
     )
 
 
 def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
     train = run.path("mixes", mix.name, "train.parquet")
 
+    by_threshold = name != "majority"
+
     def work(folder: Path) -> Counts:
-        rows, held_out = read_table(train, TRAIN), _held_out(run)
-        if name == "tfidf":
-            seed = integer(run.seed, "scoring", mix.name, name)
-            found = tfidf_predictions(rows, held_out, run.task.label_ids, seed)
+        rows, held_out, space = read_table(train, TRAIN), _held_out(run), run.task.label_space
+        if name == "majority":
+            found = majority_predictions(rows, held_out, space)
         else:
-            found = majority_predictions(rows, held_out, run.task.label_ids)
-        return _write(folder, found, held_out)
+            found = tfidf_predictions(rows, held_out, space, integer(run.seed, "scoring", mix.name, name))
+        return _write(folder, found, run, by_threshold=by_threshold)
 
     return Unit(
         stage="scoring",
@@ -94,7 +97,14 @@ def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
         settings={**_common_settings(run), "baseline": name},
         seed_path=("scoring", mix.name, name),
         work=work,
-        outputs=(PREDICTIONS_FILE,),
+        outputs=_outputs(run, by_threshold=by_threshold),
+    )
+
+
+def _outputs(run: Run, *, by_threshold: bool) -> tuple[str, ...]:
+    """Where sentences have several labels, most learners' labels are those above a threshold."""
+    return (
+        (PREDICTIONS_FILE, THRESHOLDS_FILE) if run.task.label_space.is_multi and by_threshold else (PREDICTIONS_FILE,)
     )
 
 
@@ -103,6 +113,7 @@ def _common_settings(run: Run) -> dict[str, Any]:
     return {
         "splits": list(run.recipe.file.scoring.splits),
         "labels": [[label.id, label.name] for label in run.task.labels],
+        "sets": list(run.task.label_space.set_ids),
     }
 
 
@@ -117,6 +128,7 @@ def _score_with(run: Run, weights: Path) -> Callable[[Path], Counts]:
         # torch is imported here: `harness validate` lists these units and must stay fast
         from harness.scoring.decide import CONTENT_FREE, decide
 
+        space = run.task.label_space
         how, held_out = run.recipe.file.scoring, _held_out(run)
         asked = dict(zip(held_out["sentence_id"].to_pylist(), held_out["text"].to_pylist(), strict=True))
         if how.label_prior == "content_free":
@@ -124,8 +136,9 @@ def _score_with(run: Run, weights: Path) -> Callable[[Path], Counts]:
         found = _ask(run, weights, asked)
         if not np.isfinite(found.log_likelihood).all():
             raise DataError(f"{folder}: the model gives some label no likelihood at all; its weights are damaged")
-        decided = decide(found, [label.name for label in run.task.labels], how)
-        return _write(folder, prediction_rows(held_out, run.task.label_ids, decided), held_out)
+        decided = decide(found, [spoken(one, run.task.label_names) for one in space.set_ids], how)
+        rows = prediction_rows(held_out, space, of_sets(decided, space))
+        return _write(folder, rows, run, by_threshold=how.method == "likelihood")
 
     return work
 
@@ -141,42 +154,22 @@ def _ask(run: Run, weights: Path, asked: Mapping[str, str]) -> LabelScores:
             model,
             tokenizer,
             [render_classify(task, text) for text in asked.values()],
-            [completion(label) for label in task.labels],
+            list(completions(task).values()),
             max_tokens=run.recipe.file.scoring.max_tokens,
             ids=list(asked),
             chat=uses_chat(tokenizer, training.chat),
         )
 
 
-def prediction_rows(held_out: pa.Table, label_ids: tuple[str, ...], decided: Decided) -> pa.Table:
-    """The predictions table of GOLD rows, with labels in the order of the columns of `decided`."""
-    n_sentences, n_labels = decided.log_likelihood.shape
-    sentence, label = np.repeat(np.arange(n_sentences), n_labels), np.tile(np.arange(n_labels), n_sentences)
-    names = pa.array(label_ids, pa.string()).take(pa.array(label))
-    repeated = held_out.select(["sentence_id", "split", "label"]).take(pa.array(sentence))
-    status = pa.nulls(n_sentences, pa.string()) if decided.parse_status is None else pa.array(decided.parse_status)
-    return pa.table(
-        {
-            "sentence_id": repeated["sentence_id"],
-            "label": names,
-            "split": repeated["split"],
-            "log_likelihood": pa.array(decided.log_likelihood.ravel(), pa.float64()),
-            "probability": pa.array(decided.probability.ravel(), pa.float64()),
-            "is_true": pc.equal(repeated["label"].combine_chunks(), names),
-            "is_predicted": pa.array(decided.predicted[sentence] == label),
-            "parse_status": status.cast(pa.string()).take(pa.array(sentence)),
-        }
-    )
-
-
-def _write(folder: Path, predictions: pa.Table, held_out: pa.Table) -> Counts:
+def _write(folder: Path, predictions: pa.Table, run: Run, *, by_threshold: bool) -> Counts:
+    """Write what a learner says; where sentences have several labels, decide by thresholds first, or leave it."""
+    if run.task.label_space.is_multi and by_threshold:
+        predictions, thresholds = with_thresholds(predictions, run.task.label_ids)
+        write_table(folder / THRESHOLDS_FILE, thresholds, THRESHOLDS)
     table = write_table(folder / PREDICTIONS_FILE, predictions, PREDICTIONS)
     right = table.filter(pc.and_(table["is_true"], table["is_predicted"])).num_rows
-    return Counts(
-        rows_in=held_out.num_rows,
-        rows_out=table.num_rows,
-        notes={"n_sentences": held_out.num_rows, "n_right": right},
-    )
+    n_sentences = table.num_rows // len(run.task.label_ids)
+    return Counts(rows_in=n_sentences, rows_out=table.num_rows, notes={"n_sentences": n_sentences, "n_right": right})
 
 
 class _FineTuned:

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 
 from harness.errors import DataError
+from harness.label_sets import LabelSpace
 from harness.schemas.tables import PREDICTIONS, TRAIN
 from harness.scoring.baselines import majority_predictions, tfidf_predictions
 from harness.store import write_table
 
-LABELS = ("memory", "falls", "other")
+SPACE = LabelSpace(("memory", "falls", "other"), "other")
 SENTENCES = [
     ("keeps forgetting the names of her grandchildren", "memory"),
     ("could not recall the appointment, repeats questions", "memory"),
@@ -60,13 +61,13 @@ HELD_OUT = held_out_table([("forgetting appointments again", "memory"), ("a fall
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:
-    return np.array(table[name].to_pylist()).reshape(-1, len(LABELS))
+    return np.array(table[name].to_pylist()).reshape(-1, len(SPACE.label_ids))
 
 
 def test_tables_fit_the_contract_of_predictions(tmp_path: Path) -> None:
     for table in (
-        tfidf_predictions(train_table(SENTENCES), HELD_OUT, LABELS, 1),
-        majority_predictions(train_table(SENTENCES), HELD_OUT, LABELS),
+        tfidf_predictions(train_table(SENTENCES), HELD_OUT, SPACE, 1),
+        majority_predictions(train_table(SENTENCES), HELD_OUT, SPACE),
     ):
         written = write_table(tmp_path / "predictions.parquet", table, PREDICTIONS)
         assert written.equals(table)
@@ -77,47 +78,47 @@ def test_tables_fit_the_contract_of_predictions(tmp_path: Path) -> None:
 
 
 def test_tfidf_finds_the_label_whose_words_it_saw() -> None:
-    rows = tfidf_predictions(train_table(SENTENCES), HELD_OUT, LABELS, 1).to_pylist()
+    rows = tfidf_predictions(train_table(SENTENCES), HELD_OUT, SPACE, 1).to_pylist()
     assert [row["label"] for row in rows if row["is_predicted"]] == ["memory", "falls"]
 
 
 def test_tfidf_is_blind_to_order_and_to_the_number_of_passes() -> None:
-    once = tfidf_predictions(train_table(SENTENCES), HELD_OUT, LABELS, 1)
-    thrice = tfidf_predictions(train_table(SENTENCES * 3), HELD_OUT, LABELS, 1)
+    once = tfidf_predictions(train_table(SENTENCES), HELD_OUT, SPACE, 1)
+    thrice = tfidf_predictions(train_table(SENTENCES * 3), HELD_OUT, SPACE, 1)
     assert once.equals(thrice)
     shown = train_table(SENTENCES)
     shuffled = shown.take(pa.array([4, 0, 5, 2, 1, 3]))
-    assert once.equals(tfidf_predictions(shuffled, HELD_OUT, LABELS, 1))
+    assert once.equals(tfidf_predictions(shuffled, HELD_OUT, SPACE, 1))
 
 
 def test_tfidf_gives_a_sentence_that_is_shown_more_often_more_say() -> None:
-    plain = tfidf_predictions(train_table(SENTENCES), HELD_OUT, LABELS, 1)
-    more = tfidf_predictions(train_table(SENTENCES + SENTENCES[3:5] * 9), HELD_OUT, LABELS, 1)
-    falls = sorted(LABELS).index("falls")
+    plain = tfidf_predictions(train_table(SENTENCES), HELD_OUT, SPACE, 1)
+    more = tfidf_predictions(train_table(SENTENCES + SENTENCES[3:5] * 9), HELD_OUT, SPACE, 1)
+    falls = sorted(SPACE.label_ids).index("falls")
     assert (column(more, "probability")[:, falls] > column(plain, "probability")[:, falls]).all()
 
 
 def test_labels_that_never_occur_in_train_get_probability_zero() -> None:
     no_falls = [one for one in SENTENCES if one[1] != "falls"]
-    table = tfidf_predictions(train_table(no_falls), HELD_OUT, LABELS, 1)
+    table = tfidf_predictions(train_table(no_falls), HELD_OUT, SPACE, 1)
     assert [row["probability"] for row in table.to_pylist() if row["label"] == "falls"] == [0.0, 0.0]
     np.testing.assert_allclose(column(table, "probability").sum(axis=1), 1, atol=1e-9)
 
 
 def test_one_label_alone_gets_all_probability() -> None:
-    table = tfidf_predictions(train_table(SENTENCES[:3]), HELD_OUT, LABELS, 1)
+    table = tfidf_predictions(train_table(SENTENCES[:3]), HELD_OUT, SPACE, 1)
     assert {row["probability"] for row in table.to_pylist() if row["label"] == "memory"} == {1.0}
 
 
 def test_sentences_of_marks_alone_are_no_reason_to_stop() -> None:
     marks = train_table([("?!", "memory"), ("...", "falls")])
-    table = tfidf_predictions(marks, held_out_table([("...", "falls")]), LABELS, 1)
+    table = tfidf_predictions(marks, held_out_table([("...", "falls")]), SPACE, 1)
     assert [row["label"] for row in table.to_pylist() if row["is_predicted"]] == ["falls"]
 
 
 def test_majority_gives_the_shares_of_what_is_shown() -> None:
     shown = [*SENTENCES, SENTENCES[3], SENTENCES[3]]  # memory 3, falls 4, other 1 of 8
-    rows = majority_predictions(train_table(shown), HELD_OUT, LABELS).to_pylist()
+    rows = majority_predictions(train_table(shown), HELD_OUT, SPACE).to_pylist()
     shares = {row["label"]: row["probability"] for row in rows}
     assert shares == {"memory": 3 / 8, "falls": 4 / 8, "other": 1 / 8}
     assert {row["label"] for row in rows if row["is_predicted"]} == {"falls"}
@@ -125,14 +126,14 @@ def test_majority_gives_the_shares_of_what_is_shown() -> None:
 
 def test_majority_breaks_a_tie_by_the_order_of_labels() -> None:
     shown = [SENTENCES[3], SENTENCES[0]]  # one each of falls and memory
-    rows = majority_predictions(train_table(shown), HELD_OUT, LABELS).to_pylist()
+    rows = majority_predictions(train_table(shown), HELD_OUT, SPACE).to_pylist()
     assert {row["label"] for row in rows if row["is_predicted"]} == {"memory"}
 
 
 def test_no_held_out_sentence_gives_an_empty_table() -> None:
     for table in (
-        tfidf_predictions(train_table(SENTENCES), HELD_OUT.slice(0, 0), LABELS, 1),
-        majority_predictions(train_table(SENTENCES), HELD_OUT.slice(0, 0), LABELS),
+        tfidf_predictions(train_table(SENTENCES), HELD_OUT.slice(0, 0), SPACE, 1),
+        majority_predictions(train_table(SENTENCES), HELD_OUT.slice(0, 0), SPACE),
     ):
         assert table.num_rows == 0
         assert table.schema.equals(PREDICTIONS.schema)
@@ -140,6 +141,6 @@ def test_no_held_out_sentence_gives_an_empty_table() -> None:
 
 def test_train_rows_that_cannot_be_learned_from_are_refused() -> None:
     with pytest.raises(DataError, match="train: no rows"):
-        tfidf_predictions(train_table([]), HELD_OUT, LABELS, 1)
+        tfidf_predictions(train_table([]), HELD_OUT, SPACE, 1)
     with pytest.raises(DataError, match="train: found labels sleep; allowed: memory, falls, other"):
-        majority_predictions(train_table([("sleeps badly", "sleep")]), HELD_OUT, LABELS)
+        majority_predictions(train_table([("sleeps badly", "sleep")]), HELD_OUT, SPACE)

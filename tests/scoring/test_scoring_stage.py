@@ -106,7 +106,7 @@ def test_an_adapter_stands_alone_as_peft_loads_it(run: Run) -> None:
     from transformers import AutoModelForCausalLM
 
     from harness.backends.models import load_tokenizer
-    from harness.prompts.render import completion, render_classify
+    from harness.prompts.render import completions, render_classify
     from harness.scoring.label_likelihood import score_labels
 
     base = run.recipe.file.training.base_model
@@ -121,7 +121,7 @@ def test_an_adapter_stands_alone_as_peft_loads_it(run: Run) -> None:
         model,
         load_tokenizer(base),
         [render_classify(run.task, texts[one]) for one in ids],
-        [completion(label) for label in run.task.labels],
+        list(completions(run.task).values()),
         max_tokens=1,
     ).log_likelihood
     for i, sentence_id in enumerate(ids):

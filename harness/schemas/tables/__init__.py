@@ -26,6 +26,7 @@ from harness.schemas.tables.results import (
     PREDICTIONS,
     RELIABILITY,
     TEMPERATURES,
+    THRESHOLDS,
     TIES,
 )
 from harness.schemas.tables.spec import SUBGROUP_COLUMNS, TableSpec
@@ -56,6 +57,7 @@ TABLES = {
         AUDIT,
         TRAINING_LOG,
         PREDICTIONS,
+        THRESHOLDS,
         METRICS,
         CONTRASTS,
         RELIABILITY,
@@ -94,6 +96,7 @@ __all__ = [
     "SYNTHETIC",
     "TABLES",
     "TEMPERATURES",
+    "THRESHOLDS",
     "TIES",
     "TRAIN",
     "TRAINING_LOG",

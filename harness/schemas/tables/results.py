@@ -11,8 +11,12 @@ PREDICTIONS = TableSpec(
         "sentence_id": S,
         "label": S,
         "split": S,
-        "log_likelihood": F,  # of the label's text and the end token given the prompt, in nats; null for baselines
-        "probability": F,  # softmax over the task's labels of the log-likelihoods, adjusted as scoring says
+        # Of the label's text and the end token given the prompt, in nats; null for baselines. Where sentences have
+        # several labels: of all allowed sets of labels that hold it, their likelihoods summed
+        "log_likelihood": F,
+        # Softmax over the task's labels of the log-likelihoods, adjusted as scoring says; over allowed sets where
+        # sentences have several labels, summed over those that hold the label: no longer adding up to 1
+        "probability": F,
         "is_true": B,
         "is_predicted": B,
         # Of the sentence, where its label was generated. free: the model wrote it with the whole vocabulary open;
@@ -20,6 +24,22 @@ PREDICTIONS = TableSpec(
         "parse_status": S,
     },
     nullable=("log_likelihood", "parse_status"),
+)
+
+# Of one run whose sentences have several labels: from which probability on a label is given, chosen on validation.
+THRESHOLDS = TableSpec(
+    "thresholds",
+    ("label",),
+    {
+        "label": S,
+        "threshold": F,
+        "f1": F,  # at it, on the validation sentences; null where it was not chosen
+        "n": I,  # validation sentences
+        "n_positive": I,  # of them, those with the label
+        "status": S,  # ok | insufficient: too few positives to choose by, and the threshold is 0.5
+        "reason": S,
+    },
+    nullable=("f1", "reason"),
 )
 
 METRICS = TableSpec(
