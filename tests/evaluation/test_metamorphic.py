@@ -70,6 +70,50 @@ def test_relabelled_classes_permute_the_table() -> None:
                 assert permuted[place][name] == expected, (place, name)
 
 
+def test_a_column_that_is_the_same_for_everybody_changes_nothing_overall_and_repeats_it() -> None:
+    found = []
+    for levels in ({"site": ("north", "south")}, {"site": ("north", "south"), "country": ("here",)}):
+        panel = invented_panel(20, levels)
+        runs = [invented_runs(panel, mix, skill) for mix, skill in (("gold", 1.0), ("more", 1.5))]
+        found.append(evaluate(panel, {"llm": runs}, settings=Evaluation(n_bootstrap=300), root_seed=5))
+    (metrics, contrasts), (more_metrics, more_contrasts) = found
+    assert [row for row in more_metrics if row["subgroup_variable"] != "country"] == metrics
+    assert [row for row in more_contrasts if row["subgroup_variable"] == "overall"] == [
+        row for row in contrasts if row["subgroup_variable"] == "overall"
+    ]
+    of_all, of_country = (
+        [row | {"subgroup_variable": "", "subgroup_level": ""} for row in more_metrics
+         if (row["subgroup_variable"], row["subgroup_level"]) == place]
+        for place in (("overall", "all"), ("country", "here"))
+    )  # fmt: skip
+    assert of_country == of_all and len(of_all) > 20
+    [gap, _] = [row for row in more_metrics if (row["subgroup_variable"], row["subgroup_level"]) == ("country", "gap")]
+    assert (gap["value"], gap["reason"]) == (None, "1 of 1 levels have enough patients; a gap needs 2")
+
+
+def test_the_order_of_mixes_changes_nothing() -> None:
+    panel = invented_panel(20, {"site": ("north", "south", "east")})
+    runs = [invented_runs(panel, mix, skill, n_seeds=2) for mix, skill in (("gold", 1.0), ("more", 1.5), ("less", 0.5))]
+    settings = Evaluation(n_bootstrap=300, reference_mix="gold")
+    one, other = (evaluate(panel, {"llm": given}, settings=settings, root_seed=5) for given in (runs, runs[::-1]))
+    for rows, turned in zip(one, other, strict=True):
+        assert rows and {place(row) for row in rows} == {place(row) for row in turned}
+        for row, same in zip(sorted(rows, key=place), sorted(turned, key=place), strict=True):
+            assert {name: rounded(cell) for name, cell in row.items()} == {
+                name: rounded(cell) for name, cell in same.items()
+            }
+
+
+def place(row: dict[str, Any]) -> tuple[str, ...]:
+    names = ("mix", "mix_a", "mix_b", "train_seed", "metric", "class", "subgroup_variable", "subgroup_level")
+    return tuple(str(row.get(name)) for name in names)
+
+
+def rounded(cell: Any) -> Any:
+    """Sums over mixes add up in their order, so the last digits may differ."""
+    return round(cell, 10) if isinstance(cell, float) else cell
+
+
 def test_a_class_nobody_has_or_predicts_has_no_value_and_a_reason() -> None:
     panel = invented_panel(12, {}, labels=(*LABELS, "unseen"))
     run = invented_runs(panel, "gold", 1.0)
