@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,20 @@ class Record:
 class Records:
     columns: tuple[str, ...]
     rows: tuple[Record, ...]
+
+
+def require_columns(records: Records, needed: Sequence[str], where: str) -> None:
+    """Raise a DataError that names the columns that are missing, those found and those needed."""
+    missing = [name for name in needed if name not in records.columns]
+    if missing:
+        found = ", ".join(map(str, records.columns))
+        raise DataError(f"{where}: missing column {', '.join(missing)}; found {found}; needed {', '.join(needed)}")
+
+
+def stripped(record: Record, name: str) -> str:
+    """The cell as text without spaces around it; empty where there is none."""
+    value = record.cells.get(name)
+    return "" if value is None else str(value).strip()
 
 
 def parse_records(content: bytes, suffix: str, where: str) -> Records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from harness.errors import DataError, collect_faults, nearest
-from harness.records import Record, Records
+from harness.records import Record, Records, require_columns, stripped
 from harness.schemas.task import Task
 
 REQUIRED = ("sentence_id", "label")
@@ -25,16 +25,13 @@ def read_labels(records: Records, sentence_ids: Collection[str], task: Task, *, 
     Raises:
         DataError: A missing column, unknown sentences or labels, a sentence with two rows; all of them with their rows.
     """
-    missing = [name for name in REQUIRED if name not in records.columns]
-    if missing:
-        found = ", ".join(map(str, records.columns))
-        raise DataError(f"{where}: missing column {', '.join(missing)}; found {found}; needed {', '.join(REQUIRED)}")
+    require_columns(records, REQUIRED, where)
     known = {name.lower(): one.id for one in task.labels for name in (one.id, one.name)}
     labels: dict[str, str] = {}
     first_row: dict[str, int] = {}
     with collect_faults(DataError, where) as faults:
         for record in records.rows:
-            sentence_id = _cell(record, "sentence_id")
+            sentence_id = stripped(record, "sentence_id")
             if not sentence_id.startswith(f"{arm}/"):
                 continue
             if sentence_id not in sentence_ids:
@@ -58,24 +55,19 @@ def check_arms(records: Records, arms: Collection[str], where: str) -> None:
     """
     with collect_faults(DataError, where) as faults:
         for record in records.rows:
-            sentence_id = _cell(record, "sentence_id")
+            sentence_id = stripped(record, "sentence_id")
             if sentence_id.split("/", 1)[0] not in arms:
                 faults.add(f"row {record.row}: sentence_id {_shown(sentence_id)} is of no arm; ids are "
                            f"<arm>/<text_id>/<number>, arms are {', '.join(arms)}")  # fmt: skip
 
 
 def _label(record: Record, known: Mapping[str, str], fault: Callable[[str], None], task: Task) -> str | None:
-    given = _cell(record, "label")
+    given = stripped(record, "label")
     label = known.get(given.lower())
     if label is None:
         hint = nearest(given, task.label_ids)
         fault(f"row {record.row}: label {_shown(given)}{hint}; allowed: {', '.join(task.label_ids)}")
     return label
-
-
-def _cell(record: Record, name: str) -> str:
-    value = record.cells.get(name)
-    return "" if value is None else str(value).strip()
 
 
 def _shown(value: str) -> str:

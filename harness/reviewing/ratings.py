@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from harness.errors import DataError, Faults, collect_faults, nearest
-from harness.records import Record, Records
+from harness.records import Record, Records, require_columns, stripped
 from harness.reviewing.sheet import REAL, REALISM, SYNTHETIC
 from harness.schemas.task import Task
 
@@ -42,10 +42,7 @@ def read_ratings(records: Records, items: Collection[str], task: Task, *, where:
         DataError: Missing columns, unknown or repeated items, values that the sheet does not offer; all of them with
             their rows. Or a file in which nothing is rated.
     """
-    missing = [name for name in NEEDED if name not in records.columns]
-    if missing:
-        found = ", ".join(map(str, records.columns))
-        raise DataError(f"{where}: missing column {', '.join(missing)}; found {found}; needed {', '.join(NEEDED)}")
+    require_columns(records, NEEDED, where)
     labels = {name.lower(): one.id for one in task.labels for name in (one.id, one.name)}
     offered = {
         "realism": {value: value for value in REALISM},
@@ -56,7 +53,7 @@ def read_ratings(records: Records, items: Collection[str], task: Task, *, where:
     rows: dict[str, int] = {}
     with collect_faults(DataError, where) as faults:
         for record in records.rows:
-            item_id = _cell(record, "item_id")
+            item_id = stripped(record, "item_id")
             if item_id not in items:
                 faults.add(f"row {record.row}: item_id {_shown(item_id)} is not on the sheet of this run")
             elif item_id in rows:
@@ -72,7 +69,7 @@ def read_ratings(records: Records, items: Collection[str], task: Task, *, where:
 
 
 def _value(record: Record, name: str, offered: Mapping[str, str], faults: Faults) -> str | None:
-    given = _cell(record, name)
+    given = stripped(record, name)
     if not given:
         return None
     value = offered.get(given.lower())
@@ -80,11 +77,6 @@ def _value(record: Record, name: str, offered: Mapping[str, str], faults: Faults
         allowed = ", ".join(dict.fromkeys(offered.values()))
         faults.add(f"row {record.row}: {name} {_shown(given)}{nearest(given, offered)}; allowed: {allowed}, or empty")
     return value
-
-
-def _cell(record: Record, name: str) -> str:
-    value = record.cells.get(name)
-    return "" if value is None else str(value).strip()
 
 
 def _shown(value: str) -> str:
