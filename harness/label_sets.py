@@ -7,7 +7,8 @@ allowed sets are few enough to be scored one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -96,6 +97,15 @@ def labels_of(set_id: str) -> list[str]:
 def spoken(set_id: str, names: Mapping[str, str]) -> str:
     """A set as people and models write it, e.g. `falls; pain`."""
     return SPOKEN_SEPARATOR.join(names[label] for label in labels_of(set_id))
+
+
+def count_by_label(set_ids: Iterable[str]) -> Counter[str]:
+    """Sentences that show each label; one with several counts under each."""
+    found: Counter[str] = Counter()
+    for set_id, n in Counter(set_ids).items():
+        for label in labels_of(set_id):
+            found[label] += n
+    return found
 
 
 @cache

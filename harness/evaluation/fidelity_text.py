@@ -6,7 +6,6 @@ place: the cosine to the nearest test sentence, an audit of what already happene
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.evaluation.fidelity_rows import EVERYTHING, GOLD_MARK, Goal, Resampled, Rows, codes
 from harness.evaluation.fidelity_target import Shares
+from harness.label_sets import count_by_label
 from harness.metrics.closeness import HISTOGRAM_EDGES, histogram
 from harness.metrics.counts import Codes, Floats, Tallies, macro_f1, tally_by_patient
 from harness.metrics.distance import kolmogorov_smirnov, total_variation
@@ -248,6 +248,6 @@ def two_sample_row(
 
 
 def count_labels(labels: Sequence[str], known_labels: Sequence[str]) -> dict[str, int]:
-    """Sentences of each label of the task, zeros included."""
-    counted = Counter(labels)
+    """Sentences of each label of the task, zeros included; one with several labels counts under each."""
+    counted = count_by_label(labels)
     return {label: counted[label] for label in known_labels}

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import DataError
+from harness.label_sets import labels_of
 from harness.prompts.sight import Slot
 from harness.schemas.arms import Sight
 from harness.schemas.task import Task
@@ -61,9 +62,12 @@ def largest_remainder(counts: Mapping[str, int], n: int) -> dict[str, int]:
 
 
 def count_labels(labels: pa.ChunkedArray, known: Sequence[str]) -> dict[str, int]:
-    """Rows of each known label, in the order of `known`."""
-    counted = {item["values"]: item["counts"] for item in pc.value_counts(labels).to_pylist()}
-    return {label: int(counted.get(label, 0)) for label in known}
+    """Rows of each known label, in the order of `known`; a row with several labels counts under each."""
+    counted: Counter[str] = Counter()
+    for item in pc.value_counts(labels).to_pylist():
+        for label in labels_of(item["values"]):
+            counted[label] += item["counts"]
+    return {label: counted[label] for label in known}
 
 
 def plan_slots(

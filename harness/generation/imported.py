@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import DataError, Faults, nearest
+from harness.label_sets import labels_of
 from harness.records import Record, Records
 from harness.schemas.tables import SUBGROUP_COLUMNS
 from harness.schemas.task import Task
@@ -122,11 +123,13 @@ def _read_row(record: Record, ours: Mapping[str, str], task: Task, faults: _Faul
     text = cell("text")
     if text is not None and not isinstance(text, str):
         faults.add(record, f"column {ours['text']!r}: found a {type(text).__name__}; a text is required")
-    label = _word(cell("label"))
-    if label not in task.label_ids:
+    label = _set_id(cell("label"), task) if task.label_space.is_multi else _word(cell("label"))
+    if label not in task.label_space.set_ids:
         hint = "" if label is None else nearest(label, task.label_ids)
+        several = f", or up to {task.label_space.at_most} of them, as in a;b" if task.label_space.is_multi else ""
         faults.add(
-            record, f"column {ours['label']!r}: found {_shown(label)}{hint}; allowed: {', '.join(task.label_ids)}"
+            record,
+            f"column {ours['label']!r}: found {_shown(label)}{hint}; allowed: {', '.join(task.label_ids)}{several}",
         )
     row: dict[str, Any] = {
         "text_id": _word(cell("text_id")) or f"{record.row:06d}",
@@ -197,6 +200,14 @@ def _level(record: Record, variable: str, theirs: str, task: Task, faults: _Faul
     allowed = ", ".join(known.levels)
     faults.add(record, f"column {theirs!r}: found {_shown(level)}{nearest(level, known.levels)}; allowed: {allowed}")
     return None
+
+
+def _set_id(cell: object, task: Task) -> str | None:
+    """Id of the labels in a cell, in any order or as a list; the cell as it is where they are no allowed set."""
+    labels = [str(one).strip() for one in (cell if isinstance(cell, list) else labels_of(_word(cell) or ""))]
+    if set(labels) - set(task.label_ids) or task.label_space.faults_of(labels):
+        return _word(cell)
+    return task.label_space.id_of(labels)
 
 
 def _word(value: object) -> str | None:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from harness import seeds
 from harness.backends.spending import load_caps, read_spent_by_unit
+from harness.label_sets import count_by_label
 from harness.reports import leaderboard, leaderboard_text
 from harness.reports.inputs import ArmCounts, Composition, Inputs, LossCurve, Row, hash_test_set
 from harness.reports.tracking import tracking_mode
@@ -277,7 +278,7 @@ def _arm_counts(run: Run, arm: str) -> ArmCounts:
         n_attempts=n_accepted + of_generation.total() if settings.sees else None,
         n_accepted=n_accepted,
         n_labelled=len(labels),
-        n_by_label=dict(sorted(Counter(labels.to_pylist()).items())),
+        n_by_label=dict(sorted(count_by_label(labels.to_pylist()).items())),
         rejected=dict((of_generation + _reasons(run.path("annotation", arm, "rejected.parquet"))).most_common()),
     )
 
@@ -297,7 +298,7 @@ def _samples(run: Run, arm: str) -> list[Row]:
     for index in order:
         by_label[keys[index]["label"]].append(keys[index]["sentence_id"])
     chosen = list(
-        _take_in_turn([by_label[label] for label in run.task.label_ids if label in by_label], SAMPLES_PER_ARM)
+        _take_in_turn([by_label[one] for one in run.task.label_space.set_ids if one in by_label], SAMPLES_PER_ARM)
     )
     # Row groups are read one after the other, so that never all texts are in memory.
     columns = ["sentence_id", "text", "label", "label_source"]

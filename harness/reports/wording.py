@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from harness.label_sets import labels_of, spoken
 from harness.schemas.arms import Arm
 from harness.schemas.recipe import Recipe
 
@@ -127,7 +128,9 @@ def level_title(recipe: Recipe, variable: str, level: str) -> str:
 
 
 def label_name(recipe: Recipe, label: str) -> str:
-    return next((one.name for one in recipe.task.labels if one.id == label), label)
+    """Name of a label, or the names of a set of them; what is neither is taken as it is."""
+    names = recipe.task.label_names
+    return spoken(label, {one: names.get(one, one) for one in labels_of(label)})
 
 
 def status_words(row: Mapping[str, Any] | None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.errors import DataError
+from harness.errors import ConfigError, DataError
 from harness.records import parse_records
 from harness.reviewing.page import review_page
 from harness.reviewing.ratings import Rating, read_ratings
@@ -47,8 +47,13 @@ def write_sheet(run: Run, out: Path, n_each: int) -> list[Item]:
         n_each: Sentences of gold and of each arm.
 
     Raises:
+        ConfigError: Sentences of the task have several labels; a sheet asks for one.
         DataError: A stage has not run, an origin has no sentences, or ratings lie there already for another sheet.
     """
+    if run.task.label_space.is_multi:
+        raise ConfigError(
+            f"task {run.task.id!r}: a review sheet asks for one label a sentence, and labels.kind is multi"
+        )
     items = draw_items(_sources(run), n_each, rng=generator(run.seed, STAGE, "items"))
     key = _csv(KEY_COLUMNS, key_rows(items))
     if (out / KEY).is_file() and (out / KEY).read_text(encoding="utf-8") != key:

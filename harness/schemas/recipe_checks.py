@@ -34,6 +34,8 @@ def check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pat
         )
     for name, arm in file.arms.items():
         faults.extend(_check_arm(name, arm, file, task, base))
+        if task.label_space.is_multi:
+            faults.extend(_check_one_label(name, arm, file))
     faults.extend(_check_prices(file, base))
     if file.gold.path is None and task.file.demo_gold is None:
         faults.add(f"gold.path: missing; the task {task.id!r} has no demo gold")
@@ -117,6 +119,19 @@ def _check_labelling(name: str, arm: Arm, file: RecipeFile, base: Path) -> list[
             most = arm.n_notes * arm.max_mentions
             found.append(f"arms.{name}.n_sentences: found {arm.n_sentences}, to be shared out over {arm.n_notes} "
                          f"notes; allowed: {arm.n_notes} to {most} (n_notes x max_mentions)")  # fmt: skip
+    return found
+
+
+def _check_one_label(name: str, arm: Arm, file: RecipeFile) -> list[str]:
+    """What gives a sentence one label only, and would call the others absent in a task that has several."""
+    labels = (arm.annotation or file.annotation).labels
+    found = []
+    if labels != "plan":
+        found.append(f"arms.{name}: annotation.labels is {labels}, which gives a sentence one label, but the task has "
+                     "several (labels.kind: multi); use plan, or an arm from a file with labels such as a;b")  # fmt: skip
+    if arm.unit == "note":
+        found.append(f"arms.{name}.unit: note gives a sentence one label, but the task has several (labels.kind: "
+                     "multi); use sentence, or an arm from a file with labels such as a;b")  # fmt: skip
     return found
 
 
