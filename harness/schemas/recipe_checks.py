@@ -126,12 +126,12 @@ def _check_one_label(name: str, arm: Arm, file: RecipeFile) -> list[str]:
     """What gives a sentence one label only, and would call the others absent in a task that has several."""
     labels = (arm.annotation or file.annotation).labels
     found = []
+    remedy = "but the task has several (labels.kind: multi); use {}, or an arm from a file with labels such as a;b"
     if labels != "plan":
-        found.append(f"arms.{name}: annotation.labels is {labels}, which gives a sentence one label, but the task has "
-                     "several (labels.kind: multi); use plan, or an arm from a file with labels such as a;b")  # fmt: skip
+        found.append(f"arms.{name}: annotation.labels is {labels}, which gives a sentence one label, "
+                     f"{remedy.format('plan')}")  # fmt: skip
     if arm.unit == "note":
-        found.append(f"arms.{name}.unit: note gives a sentence one label, but the task has several (labels.kind: "
-                     "multi); use sentence, or an arm from a file with labels such as a;b")  # fmt: skip
+        found.append(f"arms.{name}.unit: note gives a sentence one label, {remedy.format('sentence')}")
     return found
 
 
