@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.evaluation.by_subgroup import Measured
+from harness.evaluation.by_subgroup import Measured, Resampling
 from harness.metrics.counts import Floats
 from harness.metrics.estimate import Estimate
+from harness.metrics.significance import two_level_noise
 from harness.metrics.uncertainty import Spread, effective_patients, spread_of
 from harness.metrics.utility import Column
 
@@ -65,6 +66,16 @@ def combine(terms: Sequence[Term], column: Column) -> Combined:
         n_effective.append(_effective(measured, column, used))
     spread = spread_of(replicates, by_seed, n_patients=min(n_patients), n_effective=min(n_effective))
     return Combined(float(by_seed.mean()), by_seed, replicates, spread)
+
+
+def noise_of(found: Sequence[Combined], drawn: Resampling) -> Floats:
+    """How far numbers move with other patients and train seeds, shape (n_replicates, n_numbers).
+
+    Numbers without a standard error are left out.
+    """
+    told = [one for one in found if one.spread.reason is None]
+    noise = [two_level_noise(one.replicates, one.by_seed, drawn.seeds, one.spread) for one in told]
+    return np.stack(noise, axis=1) if noise else np.zeros((0, 0))
 
 
 def _effective(measured: Measured, column: Column, mixes: Sequence[int]) -> float:

@@ -8,12 +8,11 @@ from itertools import combinations
 import numpy as np
 
 from harness.evaluation.by_subgroup import Measured, Resampling, Row
-from harness.evaluation.combined import combine
+from harness.evaluation.combined import combine, noise_of
 from harness.evaluation.panel import Panel
 from harness.evaluation.rows import ALL_CLASSES, ALL_SEEDS, estimate_cells, one_mix, with_interval
 from harness.metrics.disparity import Gap, gap_between
 from harness.metrics.estimate import insufficient, known
-from harness.metrics.significance import two_level_noise
 from harness.metrics.utility import ALL, Column
 
 GAP_LEVEL = "gap"
@@ -64,14 +63,9 @@ def _gap(ordered: Sequence[Measured], m: int, *, drawn: Resampling, confidence: 
         combine([(better, one_mix(better, m)), (worse, [-one for one in one_mix(worse, m)])], GAP_OF)
         for worse, better in combinations(ordered, 2)
     ]
-    noise = [
-        two_level_noise(one.replicates, one.by_seed, drawn.seeds, one.spread)
-        for one in pairs
-        if one.spread.reason is None
-    ]
     return gap_between(
         np.array([one.value for one in pairs]),
         [one.spread for one in pairs],
-        np.stack(noise, axis=1) if noise else np.zeros((0, 0)),
+        noise_of(pairs, drawn),
         confidence=confidence,
     )

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from harness.evaluation.by_subgroup import Measured, Resampling, Row
-from harness.evaluation.combined import Term, combine, without_value
+from harness.evaluation.combined import Combined, Term, combine, noise_of, without_value
 from harness.evaluation.contrasts import INTERACTION, gain, place, valued, valueless
 from harness.evaluation.panel import Panel
+from harness.metrics.disparity import range_p
 from harness.metrics.estimate import Estimate, insufficient
-from harness.metrics.significance import heterogeneity_p, two_level_noise, wald_p
+from harness.metrics.significance import wald_p
 from harness.metrics.utility import Column
 
 
@@ -24,8 +26,8 @@ def interaction_rows(
     """CONTRASTS rows of one variable: one test per mix and metric, level `(interaction)`.
 
     The difference is the largest gain minus the smallest. With two levels it has an interval, and the p-value agrees
-    with it. With more, which two they are was seen in the answers: there is a test of all levels together (Cochran's
-    Q), and no interval.
+    with it. With more, which two they are was seen in the answers: there is a test of all pairs of levels together,
+    and no interval.
     """
     for a, mix in enumerate(levels[0].mixes if levels else ()):
         if mix == reference:
@@ -44,23 +46,26 @@ def _differ(levels: Sequence[Measured], column: Column, *, a: int, b: int, drawn
     counted: Row = {"n_patients": np.unique(np.concatenate(patients)).size if patients else 0}
     if len(usable) < 2:
         return counted | valueless(_too_few(len(usable), len(levels)))
-    gains = [combine([term], column) for term in usable]
-    order = sorted(range(len(usable)), key=lambda place: gains[place].value)
-    (largest, up), (smallest, down) = usable[order[-1]], usable[order[0]]
-    apart = combine([(largest, up), (smallest, [-one for one in down])], column)
-    reason = f"largest gain: {largest.part.level}; smallest: {smallest.part.level}"
-    if len(usable) == 2:
+    ordered = sorted(usable, key=lambda term: combine([term], column).value)
+    pairs = [
+        combine([more, (less, [-one for one in coefficients])], column)
+        for (less, coefficients), more in combinations(ordered, 2)
+    ]
+    apart = pairs[len(ordered) - 2]  # of the smallest and the largest: the last pair of the first level
+    reason = f"largest gain: {ordered[-1][0].part.level}; smallest: {ordered[0][0].part.level}"
+    if len(pairs) == 1:
         p_value = wald_p(apart.value, apart.spread)
         return counted | valued(apart, p_value=p_value, reason=reason, confidence=confidence)
     cells = valueless(Estimate(None, "ok", reason)) | {"difference": apart.value}
-    unknown = next((one.spread.reason for one in gains if one.spread.reason), None)
+    return counted | cells | _of_all(pairs, reason, drawn)
+
+
+def _of_all(pairs: Sequence[Combined], reason: str, drawn: Resampling) -> Row:
+    spreads = [one.spread for one in pairs]
+    unknown = next((one.reason for one in spreads if one.reason), None)
     if unknown is not None:
-        return counted | cells | {"reason": f"{reason}; no test: {unknown.removeprefix('no interval: ')}"}
-    noise = np.stack(
-        [two_level_noise(one.replicates, one.by_seed, drawn.seeds, one.spread) for one in gains], axis=1
-    )  # (n_replicates, n_levels)
-    cells["p_value"] = heterogeneity_p([one.value for one in gains], [one.spread for one in gains], noise)
-    return counted | cells
+        return {"reason": f"{reason}; no test: {unknown.removeprefix('no interval: ')}"}
+    return {"p_value": range_p(np.array([one.value for one in pairs]), spreads, noise_of(pairs, drawn))}
 
 
 def _too_few(n_usable: int, n_levels: int) -> Estimate:

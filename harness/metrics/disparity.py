@@ -61,6 +61,31 @@ def gap_between(differences: Floats, spreads: Sequence[Spread], noise: Floats, *
     return Gap(Interval(low, high, None), float(_largest(seen).mean()))
 
 
+def range_p(differences: Floats, spreads: Sequence[Spread], noise: Floats) -> float:
+    """Do any two levels differ? The largest difference, in its own half width, against what noise alone reaches.
+
+    Differences of levels are formed seed by seed, so what a train seed does to all levels alike is in none of them.
+
+    Args:
+        differences: As in `gap_between`, each with a spread that has no reason.
+        spreads: Of each.
+        noise: Of each in replicates; undefined ones (NaN) count as extreme.
+
+    Returns:
+        (1 + replicates that reach as far) / (1 + replicates); 1 where nothing differs.
+
+    Source: as `gap_between`.
+    """
+    widths = np.array([half_width(one, 0.95) for one in spreads])
+    told = widths > SAME
+    if not told.any():
+        return 1.0
+    reached = float((np.abs(differences[told]) / widths[told]).max())
+    moved = np.abs(noise[:, told]) / widths[told]
+    n_extreme = int((~(moved.max(axis=1) < reached - SAME)).sum())
+    return (1 + n_extreme) / (1 + len(noise))
+
+
 def _common_factor(noise: Floats, widths: Floats, confidence: float) -> float:
     if widths.size == 1 or not (widths > SAME).any():
         return 1.0
@@ -70,4 +95,5 @@ def _common_factor(noise: Floats, widths: Floats, confidence: float) -> float:
 
 def _largest(moved: Floats) -> Floats:
     """The largest over pairs of every replicate in which some pair is defined."""
-    return np.fmax.reduce(moved[~np.isnan(moved).all(axis=1)], axis=1)
+    largest: Floats = np.fmax.reduce(moved[~np.isnan(moved).all(axis=1)], axis=1)
+    return largest

@@ -87,28 +87,6 @@ def _level_where(reached: float, spread: Spread) -> float:
     return float(np.exp(high))
 
 
-def heterogeneity_p(gains: Sequence[float], spreads: Sequence[Spread], draws: Floats) -> float:
-    """Do levels gain differently? Cochran's Q against its distribution when they do not.
-
-    Args:
-        gains: The difference at each level, shape (n_levels,).
-        spreads: Of each.
-        draws: How far each level's gain moves in replicates of patients and train seeds together, centred on nothing
-            and widened for few patients and seeds (`two_level_noise`), shape (n_replicates, n_levels), NaN where
-            undefined. Levels that share patients move together, which Q's chi-square table would not know.
-
-    Returns:
-        (1 + draws with a Q at least as large) / (1 + draws); an undefined one counts as such.
-
-    Source: Cochran, The combination of estimates from different experiments, Biometrics 10 (1954) 101-129.
-    """
-    weights = np.array([1 / max(one.total, SAME) ** 2 for one in spreads])
-    observed = _cochran_q(np.asarray(gains, dtype=np.float64)[None], weights)[0]
-    drawn = _cochran_q(draws, weights)
-    n_extreme = int((~(drawn < observed - TIE_TOLERANCE * max(1.0, observed))).sum())
-    return (1 + n_extreme) / (1 + drawn.size)
-
-
 def two_level_noise(replicates: Floats, by_seed: Floats, shares: Floats, spread: Spread) -> Floats:
     """What a number moves by when patients and train seeds are drawn again, widened for how few they are.
 
@@ -132,12 +110,6 @@ def _scaled(moved: Floats, standard_error: float, df: float) -> Floats:
     centred = moved - np.nanmean(moved)
     sd = float(np.sqrt(np.nanmean(np.square(centred))))
     return centred * (standard_error / sd * t_quantile(0.95, df) / NORMAL_QUANTILE if sd > SAME else 0.0)
-
-
-def _cochran_q(gains: Floats, weights: Floats) -> Floats:
-    mean = (gains * weights).sum(axis=1, keepdims=True) / weights.sum()
-    q: Floats = (np.square(gains - mean) * weights).sum(axis=1)
-    return q
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from harness import seeds
-from harness.metrics.disparity import Gap, gap_between
-from harness.metrics.uncertainty import Spread, half_width, plain_interval
+from harness.metrics.disparity import Gap, gap_between, range_p
+from harness.metrics.significance import two_level_noise
+from harness.metrics.uncertainty import Spread, half_width, plain_interval, spread_of
 
 
 def gap_of(levels: np.ndarray, error: float, name: str, *, n_replicates: int = 500) -> tuple[float, Gap]:
@@ -85,3 +86,45 @@ def test_replicates_in_which_a_level_is_undefined_count_by_the_others() -> None:
     noise[:40, 1] = np.nan
     noise[0] = np.nan
     assert gap_between(np.zeros(3), spreads, noise, confidence=0.95).interval.high == pytest.approx(whole, rel=0.02)
+
+
+def levels_p(gains: tuple[float, ...], name: str, *, n_seeds: int = 1, seed_sd: float = 0.0) -> float:
+    """Four levels of ten patients each, normal around `gains`; a train seed moves all levels alike."""
+    rng = seeds.generator(0, "test_disparity", "levels", name)
+    drawn = rng.multinomial(10, np.full(10, 0.1), size=(4, 400)) / 10
+    shares = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=400) / n_seeds
+    shown = rng.normal(np.array(gains)[:, None, None], 0.1, (4, 10, n_seeds)) + rng.normal(0, seed_sd, n_seeds)
+    replicates = np.einsum("lrp,lps->lrs", drawn, shown)
+    pairs = [(replicates[i] - replicates[j], (shown[i] - shown[j]).mean(axis=0)) for i, j in combinations(range(4), 2)]
+    spreads = [spread_of(*pair, n_patients=10, n_effective=10) for pair in pairs]
+    noise = [two_level_noise(*pair, shares, spread) for pair, spread in zip(pairs, spreads, strict=True)]
+    return range_p(np.array([one.mean() for _, one in pairs]), spreads, np.stack(noise, axis=1))
+
+
+def test_equal_gains_are_called_different_no_more_often_than_they_should() -> None:
+    p_values = np.array([levels_p((0.2, 0.2, 0.2, 0.2), str(k)) for k in range(300)])
+    assert (p_values <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert (p_values <= 0.05).any()
+    assert 0.35 <= (p_values <= 0.5).mean() <= 0.65
+
+
+def test_a_level_that_gains_more_is_found() -> None:
+    assert np.mean([levels_p((0.2, 0.2, 0.2, 0.4), str(k)) <= 0.05 for k in range(50)]) > 0.8
+
+
+def test_what_a_seed_does_to_all_levels_hides_no_level_that_gains_more() -> None:
+    still = [levels_p((0.2, 0.2, 0.2, 0.4), str(k), n_seeds=3) for k in range(20)]
+    moved = [levels_p((0.2, 0.2, 0.2, 0.4), str(k), n_seeds=3, seed_sd=0.5) for k in range(20)]
+    assert moved == pytest.approx(still, abs=0.01)
+    assert np.mean(np.array(still) <= 0.05) > 0.8
+
+
+def test_levels_that_all_answer_alike_do_not_differ() -> None:
+    assert range_p(np.zeros(3), [Spread(0.0, 0.0, 9, 0)] * 3, np.zeros((50, 3))) == 1.0
+
+
+def test_p_counts_replicates_that_reach_as_far_in_half_widths() -> None:
+    # t(inf) 1.96: 0.2 is 0.2 / 0.196 half widths of the first; replicates reach 0.1, 0.3 (second: 0.3 / 0.392) and NaN.
+    spreads = [Spread(0.1, 0.0, 1e9, 0), Spread(0.2, 0.0, 1e9, 0)]
+    noise = np.array([[0.1, 0.0], [0.1, -0.3], [0.1, 0.5], [np.nan, 0.0]])
+    assert range_p(np.array([0.2, 0.0]), spreads, noise) == (1 + 2) / (1 + 4)

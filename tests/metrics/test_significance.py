@@ -10,7 +10,6 @@ from harness.metrics.counts import Tallies, accuracy, macro_f1, tally_by_patient
 from harness.metrics.resampling import draw_swaps
 from harness.metrics.significance import (
     benjamini_hochberg,
-    heterogeneity_p,
     holm,
     p_with_seeds,
     permutation_p,
@@ -129,29 +128,6 @@ def test_seeds_raise_a_p_value_and_their_absence_leaves_it() -> None:
     of_patients = wald_p(0.05, Spread(0.02, 0.0, 30, 0))
     assert of_patients is not None
     assert p_with_seeds(of_patients, 0.05, spread) == pytest.approx(wald_p(0.05, spread), rel=1e-6)
-
-
-def levels_p(gains: tuple[float, ...], name: str) -> float:
-    """Four levels of ten patients each, one seed, normal differences around `gains`."""
-    rng = seeds.generator(0, "test_significance", "levels", name)
-    drawn = rng.multinomial(10, np.full(10, 0.1), size=(4, 400)) / 10
-    shown = rng.normal(np.array(gains)[:, None], 0.1, (4, 10))
-    replicates = np.einsum("lrp,lp->rl", drawn, shown)
-    spreads = [Spread(float(shown[k].std(ddof=1) / np.sqrt(10)), 0.0, 9, 0) for k in range(4)]
-    noise = np.stack([two_level_noise(replicates[:, [k]], shown[k].mean(keepdims=True), np.ones((400, 1)), spreads[k])
-                      for k in range(4)], axis=1)  # fmt: skip
-    return heterogeneity_p([float(one.mean()) for one in shown], spreads, noise)
-
-
-def test_equal_gains_are_called_different_no_more_often_than_they_should() -> None:
-    p_values = np.array([levels_p((0.2, 0.2, 0.2, 0.2), str(k)) for k in range(300)])
-    assert (p_values <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
-    assert (p_values <= 0.05).any()
-    assert 0.35 <= (p_values <= 0.5).mean() <= 0.65
-
-
-def test_a_level_that_gains_more_is_found() -> None:
-    assert np.mean([levels_p((0.2, 0.2, 0.2, 0.4), str(k)) <= 0.05 for k in range(50)]) > 0.8
 
 
 def test_seeds_add_to_what_levels_move_by() -> None:
