@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn import metrics as sk
-from toy_study import LABELS, Study, toy_predictions
+from toy_study import LABELS, Study, toy_gold, toy_predictions
 
 from harness.errors import DataError
 from harness.evaluation.stage import WRITTEN, units
@@ -249,6 +249,28 @@ def test_a_subgroup_variable_that_nobody_has_gives_no_error(make_study: MakeStud
     assert rows_of(study, METRICS, subgroup_variable="race_ethnicity") == []
 
 
+def test_one_test_patient_is_no_reason_to_stop_and_none_to_show_a_number(make_study: MakeStudy) -> None:
+    gold = [row | {"split": "test" if row["patient_id"] == "p00" else "validation"} for row in toy_gold()]
+    study = make_study(gold=gold)
+    work(study)
+    rows = rows_of(study, METRICS, split="test")
+    assert rows and {row["status"] for row in rows} == {"insufficient"}
+    assert {row["value"] for row in rows} == {row["ci_low"] for row in rows} == {None}
+    assert {row["p_value"] for row in rows_of(study, CONTRASTS)} == {None}
+    assert sum(row["n"] for row in rows_of(study, CONFUSION, mix="gold", learner="tfidf")) == 8  # counts stay
+
+
+def test_a_variable_with_one_level_repeats_the_whole_and_has_no_gap(make_study: MakeStudy) -> None:
+    study = make_study(gold=[row | {"site": "north"} for row in toy_gold()], subgroups=["site"])
+    work(study)
+    where = {"split": "test", "mix": "better", "learner": "llm", "train_seed": "all", "metric": "accuracy"}
+    [whole] = rows_of(study, METRICS, **where, subgroup_variable="overall")
+    [north] = rows_of(study, METRICS, **where, subgroup_level="north")
+    assert (north["value"], north["ci_low"]) == (whole["value"], whole["ci_low"])
+    [gap] = rows_of(study, METRICS, **where | {"metric": "macro_f1_gap"})
+    assert (gap["value"], gap["reason"]) == (None, "1 of 1 levels have enough patients; a gap needs 2")
+
+
 def changed(rows: list[dict[str, Any]], where: str, /, **change: Any) -> list[dict[str, Any]]:
     return [row | change if row["sentence_id"] == where else row for row in rows]
 
@@ -289,6 +311,10 @@ WRONG = {
     "missing label": (
         lambda rows: [row for row in rows if row["label"] != "falls"],
         "found labels memory, other; the task has memory, falls, other",
+    ),
+    "foreign label": (
+        lambda rows: [*rows, rows[0] | {"label": "gait"}],
+        "found labels falls, gait, memory, other; the task has memory, falls, other",
     ),
     "no rows": (lambda _: [], "no predictions; run the scoring of this mix again"),
 }
