@@ -47,6 +47,17 @@ def test_more_levels_have_a_test_of_all_and_no_interval() -> None:
     assert row["family"] == "holm:accuracy, whether the gain differs between subgroup levels, llm (2 tests)"
 
 
+def test_the_difference_is_that_of_the_largest_and_the_smallest_gain() -> None:
+    panel = invented_panel(30, {"site": (*SITES, "west")})
+    runs = [invented_runs(panel, mix, skill) for mix, skill in (("gold", 0.5), ("better", 1.0))]
+    _, contrasts = evaluate(panel, {"llm": runs}, settings=Evaluation(n_bootstrap=100), root_seed=3)
+    gains = {row["subgroup_level"]: row["difference"] for row in contrasts
+             if row["metric"] == "accuracy" and row["subgroup_variable"] == "site"}  # fmt: skip
+    of_all = gains.pop("(interaction)")
+    assert len(gains) == 4
+    assert of_all == pytest.approx(max(gains.values()) - min(gains.values()))
+
+
 def test_equal_gains_are_called_different_in_about_one_study_of_twenty() -> None:
     p_values = [row["p_value"] for k in range(40) for row in interactions(0.0, name=str(k), n_patients=30).values()]
     assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
