@@ -92,7 +92,9 @@ def _told(
 def majority_predictions(train: pa.Table, held_out: pa.Table, space: LabelSpace) -> pa.Table:
     """Give every sentence the label shares of the training rows, and predict the most frequent label.
 
-    Where sentences have several labels, it is the most frequent set of them that is predicted.
+    Where sentences have several labels, thresholds decide as for every other learner. All sentences have the same
+    probabilities, so each label is given to all of them or to none: to all where F1 decides, and a learner that scores
+    2p / (1 + p) for a label of share p has learned nothing.
 
     Args:
         train: TRAIN rows of one mix; a sentence counts as often as it is shown.
@@ -107,10 +109,9 @@ def majority_predictions(train: pa.Table, held_out: pa.Table, space: LabelSpace)
     """
     set_ids = train["label"].to_pylist()
     _check_labels(set_ids, space)
-    counted = [set_ids.count(one) for one in space.set_ids]
-    shape = (held_out.num_rows, len(space.label_ids))
-    shares, most = space.indicators(set_ids).mean(axis=0), space.membership[int(np.argmax(counted))]
-    return prediction_rows(held_out, space, Answers(np.broadcast_to(shares, shape), np.broadcast_to(most, shape)))
+    shares = np.tile(space.indicators(set_ids).mean(axis=0), (held_out.num_rows, 1))
+    answers = Answers(shares, shares >= DEFAULT) if space.is_multi else of_likeliest(shares)
+    return prediction_rows(held_out, space, answers)
 
 
 def _distinct_sentences(train: pa.Table) -> tuple[list[str], list[str], NDArray[np.float64]]:

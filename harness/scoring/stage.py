@@ -80,15 +80,13 @@ def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
 def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
     train = run.path("mixes", mix.name, "train.parquet")
 
-    by_threshold = name != "majority"
-
     def work(folder: Path) -> Counts:
         rows, held_out, space = read_table(train, TRAIN), _held_out(run), run.task.label_space
         if name == "majority":
             found = majority_predictions(rows, held_out, space)
         else:
             found = tfidf_predictions(rows, held_out, space, integer(run.seed, "scoring", mix.name, name))
-        return _write(folder, found, run, by_threshold=by_threshold)
+        return _write(folder, found, run, by_threshold=True)
 
     return Unit(
         stage="scoring",
@@ -97,12 +95,12 @@ def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
         settings={**_common_settings(run), "baseline": name},
         seed_path=("scoring", mix.name, name),
         work=work,
-        outputs=_outputs(run, by_threshold=by_threshold),
+        outputs=_outputs(run, by_threshold=True),
     )
 
 
 def _outputs(run: Run, *, by_threshold: bool) -> tuple[str, ...]:
-    """Where sentences have several labels, most learners' labels are those above a threshold."""
+    """Where sentences have several labels, those above a threshold are given, unless a model wrote its own."""
     return (
         (PREDICTIONS_FILE, THRESHOLDS_FILE) if run.task.label_space.is_multi and by_threshold else (PREDICTIONS_FILE,)
     )

@@ -122,8 +122,11 @@ def test_a_label_that_is_never_or_always_shown_has_probability_0_or_1() -> None:
     assert (found["h00", "memory"], found["h00", "other"]) == (1.0, 0.0) and 0 < found["h00", "falls"] < 1
 
 
-def test_the_floor_has_the_shares_of_labels_and_predicts_the_most_frequent_set() -> None:
+def test_the_floor_says_the_same_of_every_sentence() -> None:
     train = train_table("memory;falls", "memory;falls", "memory", "other")
     found = majority_predictions(train, held_out("other"), SPACE)
     assert cells(found, "probability") == {("h00", "falls"): 0.5, ("h00", "memory"): 0.75, ("h00", "other"): 0.25}
-    assert cells(found, "is_predicted") == {("h00", "falls"): True, ("h00", "memory"): True, ("h00", "other"): False}
+    validation = held_out(*["memory"] * 6, *["falls"] * 4, split="validation")
+    _, (memory, falls, other) = with_thresholds(majority_predictions(train, validation, SPACE), SPACE.label_ids)
+    assert memory["threshold"] <= 0.75 and memory["f1"] == pytest.approx(2 * 0.6 / (1 + 0.6))  # all or none: all
+    assert (falls["status"], other["status"]) == ("insufficient", "insufficient")
