@@ -83,6 +83,7 @@ def units(run: Run) -> list[Unit]:
         "evaluation": recipe.file.evaluation.model_dump(mode="json"),
         "fidelity": recipe.file.fidelity.model_dump(mode="json"),
         "task": task.model_dump(mode="json", include={"id", "version", "title", "labels", "subgroups", "caution"}),
+        "reporting": recipe.file.reporting.model_dump(mode="json"),
         "tracking": recipe.file.tracking.model_dump(mode="json"),
         "tracking_mode": tracking_mode(recipe),
         "samples_per_arm": SAMPLES_PER_ARM,
@@ -143,7 +144,8 @@ def train_seeds(run: Run) -> range:
 
 def write_reports(run: Run, folder: Path) -> Counts:
     # Imported here: jinja2 and wandb are needed when reports are written, not when a recipe is checked.
-    from harness.reports import ablation, fidelity, page, wandb_record
+    from harness.reports import ablation, fidelity, page
+    from harness.reports.wandb_record.record import write_record
 
     inputs = read_inputs(run)
     rows = leaderboard.leaderboard_rows(inputs)
@@ -154,7 +156,7 @@ def write_reports(run: Run, folder: Path) -> Counts:
     write_text(folder / "fidelity.csv", leaderboard.to_csv(fidelity.COLUMNS, fidelity.ordered(inputs.fidelity)))
     write_text(folder / "fidelity.md", fidelity.fidelity_markdown(inputs))
     write_text(folder / "report.html", page.report_page(inputs, rows))
-    record = wandb_record.write_record(inputs, folder)
+    record = write_record(inputs, run, folder)
     return Counts(
         rows_in=len(inputs.metrics) + len(inputs.contrasts),
         rows_out=len(rows),

@@ -15,7 +15,16 @@ from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.cohorts import Cohort, Notes
 from harness.schemas.mix import Mix, load_mix
 from harness.schemas.recipe_checks import arm_file, check_across, check_facts
-from harness.schemas.recipe_parts import Evaluation, Fidelity, Gold, Scoring, Tracking, Training, TrainingBudget
+from harness.schemas.recipe_parts import (
+    Evaluation,
+    Fidelity,
+    Gold,
+    Reporting,
+    Scoring,
+    Tracking,
+    Training,
+    TrainingBudget,
+)
 from harness.schemas.shipped import shipped
 from harness.schemas.task import ID_PATTERN, Task, load_task
 
@@ -45,6 +54,7 @@ class RecipeFile(Settings):
     scoring: Scoring = Scoring()
     evaluation: Evaluation = Evaluation()
     fidelity: Fidelity = Fidelity()
+    reporting: Reporting = Reporting()
     tracking: Tracking = Tracking()
 
 

