@@ -219,6 +219,7 @@ def test_the_leaderboard_and_the_page_are_written(run: Run) -> None:
     assert len(board) == 1 + 2 * 3  # two mixes: the model, TF-IDF and the floor
     page = run.path("reports", "report.html").read_text(encoding="utf-8")
     assert "memory trouble" in page
+    assert "Confusion matrices" not in page  # one label is taken for another; sets of labels are not
 
 
 def test_what_gives_a_sentence_one_label_is_refused(tmp_path: Path) -> None:
