@@ -58,6 +58,8 @@ def test_no_rows_to_take_proportions_from_is_an_error() -> None:
 def test_labels_are_counted_in_the_tasks_order() -> None:
     column = pa.chunked_array([["b", "a", "b"]])
     assert list(count_labels(column, ["c", "b", "a"]).items()) == [("c", 0), ("b", 2), ("a", 1)]
+    several = pa.chunked_array([["a;b", "b", "a;b"]])  # a sentence counts under each of its labels
+    assert count_labels(several, ["a", "b"]) == {"a": 2, "b": 3}
 
 
 @pytest.mark.parametrize("sees", [("label",), ("label", "persona"), ("label", "trajectory"), DUAL])

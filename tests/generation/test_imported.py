@@ -110,3 +110,25 @@ def test_faults_of_what_was_planned_name_row_and_allowed_values() -> None:
         "row 3, column 'prompt_sha256': is not the SHA-256 of column 'prompt'",
     ):
         assert part in message
+
+
+def of_several(*labels: object) -> Imported:
+    several = {**TASK, "labels": {**TASK["labels"], "kind": "multi", "at_most": 2}}
+    task = Task(file=TaskFile.model_validate(several), folder=Path("/nowhere"))
+    cells = [{"text": f"Sentence {i}.", "label": label} for i, label in enumerate(labels)]
+    records = Records(("text", "label"), tuple(Record(number, row) for number, row in enumerate(cells, start=2)))
+    return import_sentences(records, {}, task, arm="theirs", where="mine.jsonl")
+
+
+def test_labels_of_a_sentence_with_several_come_in_any_order_or_as_a_list() -> None:
+    found = of_several("mood ; memory", ["mood", "memory"], "mood")
+    assert [row["planned_label"] for row in found.rows] == ["memory;mood", "memory;mood", "mood"]
+
+
+def test_labels_that_are_no_allowed_set_are_refused_with_what_is_allowed() -> None:
+    with pytest.raises(DataError) as caught:
+        of_several("mood;mood", ["mood", "other"], "sleep", None)
+    message = str(caught.value)
+    assert message.startswith("mine.jsonl: 4 faults")
+    assert "row 2, column 'label': found 'mood;mood'" in message
+    assert "allowed: memory, mood, other, or up to 2 of them, as in a;b" in message
