@@ -188,6 +188,7 @@ def test_a_killed_run_goes_on_to_the_end_it_would_have_had(
                           str(table))  # fmt: skip
 
     killed = tmp_path / "killed"
+    undisturbed = subprocess.Popen(command("undisturbed"), env=environment(), stderr=subprocess.DEVNULL)
     process = subprocess.Popen(command("killed"), env=environment(), start_new_session=True, stderr=subprocess.DEVNULL)
     wait_for(lambda: any(killed.glob("checkpoints/*/complete.json")), "a checkpoint")
     os.killpg(process.pid, signal.SIGKILL)
@@ -195,7 +196,7 @@ def test_a_killed_run_goes_on_to_the_end_it_would_have_had(
     assert not (killed / "log.parquet").exists(), "it was over before it could be killed"
     again = subprocess.run(command("killed"), env=environment(), capture_output=True, text=True, check=True)
     assert "going on from checkpoint-" in again.stderr + again.stdout
-    subprocess.run(command("undisturbed"), env=environment(), capture_output=True, check=True)
+    assert undisturbed.wait(timeout=PATIENCE_S) == 0
     assert len(logged(killed)) == 80
     assert logged(killed) == logged(tmp_path / "undisturbed")
     assert sha256_file(killed / WEIGHTS) == sha256_file(tmp_path / "undisturbed" / WEIGHTS)
@@ -204,8 +205,8 @@ def test_a_killed_run_goes_on_to_the_end_it_would_have_had(
 
 @pytest.mark.slow
 def test_no_trainer_outlives_a_killed_harness(make_job: MakeJob, make_table: MakeTable, tmp_path: Path) -> None:
-    write_json(tmp_path / "job.json", make_job(updates=4000).model_dump(mode="json"))
-    table = make_table(32_000)
+    write_json(tmp_path / "job.json", make_job(updates=1000).model_dump(mode="json"))
+    table = make_table(8_000)
     program = (
         "from pathlib import Path; from harness.training.job import TrainingJob; from harness.training.launch import *;"
         f"launch(TrainingJob.model_validate_json(Path({str(tmp_path / 'job.json')!r}).read_bytes()), Path({str(table)!r}),"
@@ -222,6 +223,7 @@ def test_no_trainer_outlives_a_killed_harness(make_job: MakeJob, make_table: Mak
     gone, alive = psutil.wait_procs(trainers, timeout=20)
     assert gone
     assert not alive
+    assert not (tmp_path / "log.parquet").exists(), "it was over before the harness was killed"
 
 
 @pytest.mark.slow
