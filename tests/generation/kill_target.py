@@ -10,7 +10,7 @@ from harness.store import Run, unit_folder
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    arms = {"dual": {"sees": ["label", "persona", "trajectory"], "n_sentences": int(sys.argv[2]),
+    arms = {"dual": {"sees": ["label"], "n_sentences": int(sys.argv[2]),
                      "backend": {"kind": "embedded", "batch_size": 4},
                      "sampling": {"temperature": 0.6, "max_new_tokens": 16, "max_attempts": 3}}}  # fmt: skip
     run = Run(recipe=toy_recipe(folder, arms), folder=folder / "run")

@@ -13,7 +13,7 @@ from toy_arms import toy_run
 from harness.store import sha256_file
 
 pytestmark = pytest.mark.slow
-N_SENTENCES = 16
+N_SENTENCES = 12
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
