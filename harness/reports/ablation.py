@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from harness.reports import wording
+from harness.reports import suppression, wording
 from harness.reports.inputs import CLASS_METRIC, Inputs, Row
 from harness.reports.leaderboard import markdown_table
 from harness.reports.verdict import judge
@@ -51,6 +51,7 @@ def ablation_markdown(inputs: Inputs) -> str:
     lines = [f"# What each alignment adds: `{recipe.name}`", ""]
     if recipe.task.file.caution:
         lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
+    lines += suppression.markdown(inputs)
     lines += [
         f"Every difference is in macro-F1 (F1 of a class) on the {wording.SPLIT_NAMES[inputs.split]} split, "
         f"mix minus `{inputs.reference}`, paired over the same patients, with {wording.confidence(recipe)} intervals. "

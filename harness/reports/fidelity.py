@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.metrics.fidelity import GOLD, MEASURES, PARTS, PLAN, Measure
-from harness.reports import wording
+from harness.reports import suppression, wording
 from harness.reports.fidelity_plots import (
     Series,
     cosine_curves,
@@ -206,7 +206,7 @@ def fidelity_markdown(inputs: Inputs) -> str:
     series = series_of(inputs)
     if not series:
         return "# Fidelity\n\nNo mix of this recipe holds synthetic sentences.\n"
-    lines = ["# Fidelity", "", *(f"- {sentence}" for sentence in summary(inputs)), ""]
+    lines = ["# Fidelity", "", *suppression.markdown(inputs), *(f"- {sentence}" for sentence in summary(inputs)), ""]
     head = ["measure", "target", *(one.name for one in series)]
     for part in glance(inputs, series):
         lines += [f"## {part.title}", "", _line(head), _line(["---"] * len(head))]

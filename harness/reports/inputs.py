@@ -28,13 +28,15 @@ class Composition:
         n_examples: Rows of `train`: examples shown over all updates.
         n_sentences: Distinct sentences among them.
         n_supervised_tokens: Completion tokens the loss is taken over.
-        by_origin: Origin to (distinct sentences, examples shown).
+        by_origin: Origin to (distinct sentences, examples shown); None where it is withheld, as above.
+        n_gold_patients: Patients behind the gold sentences.
     """
 
     n_examples: int
-    n_sentences: int
+    n_sentences: int | None
     n_supervised_tokens: int
-    by_origin: Mapping[str, tuple[int, int]]
+    by_origin: Mapping[str, tuple[int | None, int]]
+    n_gold_patients: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Inputs:
     reliability: Sequence[Row] = ()
     """Bins of the reliability diagrams; like `temperatures` empty where evaluation wrote none."""
     temperatures: Sequence[Row] = ()
+    n_withheld: int | None = None
+    """Values withheld because too few patients are behind them; None where all are shown."""
     _metric_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)
     _contrast_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.reports import wording
+from harness.reports import suppression, wording
 from harness.reports.inputs import Inputs
 from harness.reports.latex import latex_table
 from harness.reports.leaderboard import DIVERGED, EQUAL, LeaderboardRow, collapse_majority, markdown_table
@@ -142,6 +142,7 @@ def leaderboard_markdown(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
     lines = [f"# Leaderboard of `{recipe.name}`", ""]
     if recipe.task.file.caution:
         lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
+    lines += suppression.markdown(inputs)
     lines += [
         f"Task `{recipe.task.id}`, version {recipe.task.file.version}; {wording.SPLIT_NAMES[inputs.split]} split; "
         f"{wording.confidence(recipe)} intervals that resample patients. "
@@ -165,8 +166,8 @@ def leaderboard_latex(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
     caption = (
         f"Macro-F1 of {recipe.name} on {_test_set(rows)}, {wording.confidence(recipe)} intervals that resample "
         f"patients. Differences are to {inputs.reference}, paired; p-values are adjusted. "
-        f"{tie_words(sound, wording.confidence(recipe))}"
-    )
+        f"{tie_words(sound, wording.confidence(recipe))} {suppression.banner(inputs)}"
+    ).rstrip()
     cells = [latex_cells(shown) for shown in shown_rows(sound)]
     cells += [[f"{row.mix}: set apart, {row.reason}"] for row in apart]
     return latex_table(
@@ -190,6 +191,8 @@ def _markdown(rows: Sequence[Shown]) -> str:
 def _test_set(rows: Sequence[LeaderboardRow]) -> str:
     n_sentences = max((row.n_test_sentences or 0 for row in rows), default=0)
     n_patients = max((row.n_test_patients or 0 for row in rows), default=0)
+    if rows and not n_sentences:
+        return "held-out patients whose number is withheld"
     return f"{n_sentences:,} sentences of {n_patients:,} held-out patients"
 
 

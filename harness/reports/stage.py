@@ -21,6 +21,7 @@ from harness.backends.spending import load_caps, read_spent_by_unit
 from harness.label_sets import count_by_label
 from harness.reports import leaderboard, leaderboard_text
 from harness.reports.inputs import ArmCounts, Composition, Inputs, LossCurve, Row, hash_test_set
+from harness.reports.suppression import suppress
 from harness.reports.tracking import tracking_mode
 from harness.schemas.manifest import Counts, Manifest
 from harness.schemas.mix import GOLD_ORIGIN
@@ -41,6 +42,7 @@ from harness.schemas.tables import (
     TIES,
     TRAIN,
     TRAINING_LOG,
+    TableSpec,
 )
 from harness.store import (
     MANIFEST,
@@ -147,7 +149,7 @@ def write_reports(run: Run, folder: Path) -> Counts:
     from harness.reports import ablation, fidelity, page
     from harness.reports.wandb_record.record import write_record
 
-    inputs = read_inputs(run)
+    inputs = suppress(read_inputs(run))
     rows = leaderboard.leaderboard_rows(inputs)
     write_text(folder / "leaderboard.csv", leaderboard.leaderboard_csv(rows))
     write_text(folder / "leaderboard.md", leaderboard_text.leaderboard_markdown(inputs, rows))
@@ -199,7 +201,8 @@ def read_inputs(run: Run) -> Inputs:
         test_set_sha256=hash_test_set(zip(test["sentence_id"].to_pylist(), test["label"].to_pylist(), strict=True)),
         fidelity=read_rows(fidelity_file(run), FIDELITY) if recipe.used_arms else (),
         agreement={arm: read_rows(path, AGREEMENT) for arm, path in agreement_files(run).items() if path.is_file()},
-        **_calibration(run),
+        reliability=_if_there(calibration_files(run)[0], RELIABILITY),
+        temperatures=_if_there(calibration_files(run)[1], TEMPERATURES),
         git_commit=next((manifest.git_commit for manifest in reversed(manifests) if manifest.git_commit), None),
     )
 
@@ -215,10 +218,8 @@ def spent_on_arms(run: Run) -> dict[str, float]:
     return found
 
 
-def _calibration(run: Run) -> dict[str, list[Row]]:
-    names, specs = ("reliability", "temperatures"), (RELIABILITY, TEMPERATURES)
-    files = zip(names, calibration_files(run), specs, strict=True)
-    return {name: read_rows(path, spec) for name, path, spec in files if path.is_file()}
+def _if_there(path: Path, spec: TableSpec) -> Sequence[Row]:
+    return read_rows(path, spec) if path.is_file() else ()
 
 
 def read_manifests(run: Run) -> list[Manifest]:
@@ -241,7 +242,7 @@ def _of_split(path: Path, spec: Any, split: str) -> list[Row]:
 
 
 def _composition(path: Path) -> Composition:
-    table = read_table(path, TRAIN, columns=["origin", "sentence_id", "n_supervised_tokens"])
+    table = read_table(path, TRAIN, columns=["origin", "sentence_id", "patient_id", "n_supervised_tokens"])
     grouped = table.group_by("origin").aggregate([("sentence_id", "count_distinct"), ("sentence_id", "count")])
     by_origin = {
         row["origin"]: (row["sentence_id_count_distinct"], row["sentence_id_count"])
@@ -252,6 +253,7 @@ def _composition(path: Path) -> Composition:
         n_sentences=sum(distinct for distinct, _ in by_origin.values()),
         n_supervised_tokens=pc.sum(table["n_supervised_tokens"]).as_py() or 0,
         by_origin=by_origin,
+        n_gold_patients=pc.count_distinct(table.filter(pc.equal(table["origin"], GOLD_ORIGIN))["patient_id"]).as_py(),
     )
 
 

@@ -14,6 +14,7 @@ MINUS = "\u2212"
 EN_DASH = "\u2013"
 NONE = "\u2014"
 DAGGER = "\u2020"
+SUPPRESSED = "suppressed"  # status of a value that rests on too few patients to be shown
 
 LEARNER_NAMES = {"tfidf": "TF-IDF + logistic regression", "majority": "majority class"}
 METRIC_NAMES = {
@@ -76,6 +77,11 @@ def p_equals(value: float | None) -> str:
 
 def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
+
+
+def told(value: int | None) -> str:
+    """A count of gold; one that is missing was withheld."""
+    return SUPPRESSED if value is None else count(value)
 
 
 def seconds(value: float) -> str:
