@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.reports import leaderboard, sections, wording
+from harness.reports import leaderboard, sections, suppression, wording
 from harness.reports.agreement import agreement_section
 from harness.reports.fidelity import fidelity_section
 from harness.reports.inputs import Inputs
@@ -46,6 +46,7 @@ def environment() -> Environment:
         seconds=wording.seconds,
         p_value=wording.p_value,
         signed=wording.signed,
+        told=wording.told,
     )
     found.globals.update(interval=wording.interval, dash=wording.NONE)
     return found
@@ -56,6 +57,7 @@ def context(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
     matrices = {learner: sections.confusion_matrices(inputs, learner) for learner in inputs.learners}
     return {
         "recipe": recipe,
+        "suppressed": suppression.banner(inputs),
         "task": recipe.task.file,
         "confidence": wording.confidence(recipe),
         "split": wording.SPLIT_NAMES[inputs.split],

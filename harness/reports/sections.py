@@ -157,8 +157,9 @@ def _size_note(rows: Sequence[Row], slot: Slot) -> str:
 class ConfusionMatrix:
     mix: str
     n_seeds: int
-    rows: tuple[tuple[str, int, tuple[tuple[int, float | None], ...]], ...]
-    """True label, its total, and per predicted label the count and its share of the row (None in an empty row)."""
+    rows: tuple[tuple[str, int | None, tuple[tuple[int | None, float | None], ...]], ...]
+    """True label, its total, and per predicted label the count and its share of the row (None in an empty row). All are
+    None where the class is withheld."""
 
 
 def confusion_matrices(inputs: Inputs, learner: str) -> list[ConfusionMatrix]:
@@ -172,9 +173,13 @@ def confusion_matrices(inputs: Inputs, learner: str) -> list[ConfusionMatrix]:
             continue
         counts: dict[tuple[str, str], int] = defaultdict(int)
         for row in per_seed:
-            counts[row["true_label"], row["predicted_label"]] += row["n"]
-        rows = []
+            counts[row["true_label"], row["predicted_label"]] += row["n"] or 0
+        withheld = {row["true_label"] for row in per_seed if row["n"] is None}
+        rows: list[tuple[str, int | None, tuple[tuple[int | None, float | None], ...]]] = []
         for true in labels:
+            if true in withheld:
+                rows.append((true, None, tuple((None, None) for _ in labels)))
+                continue
             line = [counts[true, predicted] for predicted in labels]
             total = sum(line)
             rows.append((true, total, tuple((n, n / total if total else None) for n in line)))
@@ -190,7 +195,8 @@ def confusion_download(inputs: Inputs, learner: str, matrices: Sequence[Confusio
         for true, _, line in matrix.rows
         for predicted, (n, share) in zip(labels, line, strict=True)
     ]
-    return download(f"confusion_{learner}", CONFUSION_COLUMNS, rows)
+    told = [{**row, "n": wording.SUPPRESSED if row["n"] is None else row["n"]} for row in rows]
+    return download(f"confusion_{learner}", CONFUSION_COLUMNS, told)
 
 
 # -- training, arms, data, cost --------------------------------------------------------------------
@@ -249,10 +255,15 @@ def data_section(inputs: Inputs) -> dict[str, Any]:
     audit = [{"mix": mix, **row} for mix, rows in inputs.audit.items() for row in rows]
     return {
         "gold": gold,
-        "gold_download": download("gold_statistics", STATISTICS_COLUMNS, statistics),
+        "gold_download": download("gold_statistics", STATISTICS_COLUMNS, _told(statistics)),
         "audit": audit,
-        "audit_download": download("audit", AUDIT_COLUMNS, audit),
+        "audit_download": download("audit", AUDIT_COLUMNS, _told(audit)),
     }  # fmt: skip
+
+
+def _told(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Counts as they are; one that is missing was withheld."""
+    return [{name: wording.SUPPRESSED if value is None else value for name, value in row.items()} for row in rows]
 
 
 def cost_section(inputs: Inputs) -> dict[str, Any]:
@@ -264,8 +275,9 @@ def cost_section(inputs: Inputs) -> dict[str, Any]:
         stage["n_units"] += 1
         stage["seconds"] += manifest.seconds
         stage["peak"] = max(stage["peak"], manifest.peak_rss_mb)
-        stage["rows_out"] += manifest.counts.rows_out
-        stage["rejected"] += manifest.counts.rejected
+        for name in ("rows_out", "rejected"):  # None: withheld
+            known = None not in (stage[name], getattr(manifest.counts, name))
+            stage[name] = stage[name] + getattr(manifest.counts, name) if known else None
     columns = ("stage", "unit", "rows_in", "rows_out", "rejected", "seconds", "peak_rss_mb", "seed_path", "fingerprint",
                "started")  # fmt: skip
     units = [
