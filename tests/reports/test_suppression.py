@@ -22,6 +22,7 @@ from wandb_files import add_predictions
 from harness.reports import stage
 from harness.reports.inputs import Inputs
 from harness.reports.suppression import NUMBERS, suppress
+from harness.schemas.recipe_parts import Reporting
 from harness.schemas.tables import AUDIT, CONFUSION, CONTRASTS, GOLD_STATISTICS, METRICS, RELIABILITY
 from harness.store import Run, write_table
 
@@ -129,7 +130,11 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_that_rests_on_a_hidden_cell_is_in_any_file(make_run: Callable[..., Run], offline: None) -> None:
-    folder = write(study(make_run, reporting={"min_patients_shown": 11}))
+    full = study(make_run)
+    folder = write(full)
+    limited = full.recipe.file.model_copy(update={"reporting": Reporting(min_patients_shown=11)})
+    (unit,) = stage.units(Run(recipe=full.recipe.model_copy(update={"file": limited}), folder=full.folder))
+    unit.work(folder)  # over a full copy, as a recipe that was changed would
     found = texts(folder)
     assert {name for name in found if "/" not in name} == set(stage.OUTPUTS)
     assert sum(name.endswith(".wandb") for name in found) == 8

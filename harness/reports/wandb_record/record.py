@@ -42,6 +42,8 @@ def write_record(inputs: Inputs, run: Run, folder: Path) -> dict[str, Any]:
         Mode, number of runs and, where it failed, why; for the manifest.
     """
     mode = tracking_mode(inputs.recipe)
+    if inputs.n_withheld is not None:  # an earlier record of the same run may show what is withheld now
+        shutil.rmtree(folder / "wandb", ignore_errors=True)
     if mode == "disabled":
         return {"mode": mode, "n_runs": 0}
     prepare_environment()
