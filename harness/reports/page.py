@@ -9,11 +9,14 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.reports import leaderboard, sections, suppression, wording
+from harness.reports import gains, leaderboard, sections, suppression, wording
 from harness.reports.agreement import agreement_section
+from harness.reports.calibration import calibration_section
 from harness.reports.fidelity import fidelity_section
-from harness.reports.inputs import Inputs
+from harness.reports.forests import forests
+from harness.reports.inputs import LLM, Inputs
 from harness.reports.leaderboard import LeaderboardRow
+from harness.reports.tips import contrast_tip, metric_tip, plural
 from harness.reports.verdict import SIGNIFICANCE, verdict
 from harness.schemas.recipe import Recipe
 
@@ -53,8 +56,89 @@ def environment() -> Environment:
 
 
 def context(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
+    """What the templates show, by name."""
+    return {**_results(inputs, rows), **_surroundings(inputs)}
+
+
+def _results(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
     recipe = inputs.recipe
     matrices = {learner: sections.confusion_matrices(inputs, learner) for learner in inputs.learners}
+    competing = [learner for learner in inputs.learners if learner != "majority"]
+    by_learner = [
+        {
+            **forests(inputs, learner),
+            "interactions": gains.interaction_section(inputs, learner),
+            "detectable": gains.detectable_section(inputs, learner),
+        }
+        for learner in competing
+    ]
+    squares = [gains.square_section(inputs, learner) for learner in competing]
+    return {
+        "verdict": verdict(inputs),
+        "leaderboard": _leaderboard(inputs, rows),
+        "test_size": next(
+            (
+                f"{plural(row.n_test_sentences, 'sentence')} of {plural(row.n_test_patients, 'patient')}"
+                for row in rows
+                if row.n_test_sentences is not None
+            ),
+            "",
+        ),
+        "leaderboard_download": sections.Download(
+            "leaderboard.csv", sections.data_uri(leaderboard.CSV_COLUMNS, [vars(row) for row in rows])
+        ),
+        "forests": by_learner,
+        "has_detectable": any(learner["detectable"] for learner in by_learner),
+        "squares": [square for square in squares if square],
+        "calibration": calibration_section(inputs),
+        "confusion_sections": [
+            {
+                "learner": learner,
+                "name": wording.learner_name(recipe, learner),
+                "is_main": learner == LLM,
+                "matrices": found,
+                "download": sections.confusion_download(inputs, learner, found),
+            }
+            for learner, found in matrices.items()
+            if found and learner in competing
+        ],
+        "learners": [{"id": learner, "name": wording.learner_name(recipe, learner)} for learner in inputs.learners],
+        "variables": [
+            {"id": variable, "title": wording.variable_title(recipe, variable)}
+            for variable in inputs.subgroup_variables
+        ],
+        "families": [
+            wording.family_words(family)
+            for family in sorted({row["family"] for row in inputs.contrasts if row["family"]})
+        ],
+    }
+
+
+def _leaderboard(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> list[dict[str, Any]]:
+    level = wording.confidence(inputs.recipe)
+    return [
+        {
+            "row": row,
+            "mix": mix,
+            "mix_index": inputs.mixes.index(row.mix),
+            "tied": bool(row.tied and row.shortfall),
+            "worst": _worst_words(inputs.recipe, row),
+            "made_of": wording.mix_words(inputs.recipe, row.mix),
+            "tips": {
+                "score": metric_tip(inputs.metric(row.mix, row.learner), level),
+                "difference": contrast_tip(inputs.contrast(row.mix, row.learner), level) + _budget_tip(row),
+            },
+        }
+        for row, mix in leaderboard.collapse_majority(rows)
+    ]
+
+
+def _budget_tip(row: LeaderboardRow) -> str:
+    return "" if row.budget in ("", leaderboard.EQUAL) else f" {row.budget[:1].upper()}{row.budget[1:]}."
+
+
+def _surroundings(inputs: Inputs) -> dict[str, Any]:
+    recipe = inputs.recipe
     return {
         "recipe": recipe,
         "suppressed": suppression.banner(inputs),
@@ -64,46 +148,16 @@ def context(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
         "reference": inputs.reference,
         "mixes": inputs.mixes,
         "labels": recipe.task.labels,
-        "verdict": verdict(inputs),
-        "leaderboard": [
-            {
-                "row": row,
-                "mix": mix,
-                "mix_index": inputs.mixes.index(row.mix),
-                "worst": _worst_words(recipe, row),
-                "made_of": wording.mix_words(recipe, row.mix),
-            }
-            for row, mix in leaderboard.collapse_majority(rows)
-        ],
-        "leaderboard_download": sections.Download(
-            "leaderboard.csv", sections.data_uri(leaderboard.CSV_COLUMNS, [vars(row) for row in rows])
-        ),
         "equal": leaderboard.EQUAL,
-        "forests": [sections.forests(inputs, learner) for learner in inputs.learners if learner != "majority"],
-        "confusion_sections": [
-            {
-                "name": wording.learner_name(recipe, learner),
-                "is_main": learner == "llm",
-                "matrices": found,
-                "download": sections.confusion_download(inputs, learner, found),
-            }
-            for learner, found in matrices.items()
-            if found and learner != "majority"
-        ],
         "loss": sections.loss_section(inputs),
         "fidelity": fidelity_section(inputs),
         "arms": sections.arm_section(inputs),
         "agreement": agreement_section(inputs),
         "data": sections.data_section(inputs),
         "composition": inputs.composition,
-        "updates": {mix: leaderboard.n_updates(inputs, mix) for mix in inputs.mixes},
         "cost": sections.cost_section(inputs),
         "token_tolerance": leaderboard.TOKEN_TOLERANCE,
         "significance": SIGNIFICANCE,
-        "families": [
-            wording.family_words(family)
-            for family in sorted({row["family"] for row in inputs.contrasts if row["family"]})
-        ],
         "versions": {name: version for manifest in inputs.manifests for name, version in manifest.versions.items()},
         "git_commit": inputs.git_commit,
         "input_sha256": inputs.input_sha256,

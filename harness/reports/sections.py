@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from harness.reports import plots, wording
 from harness.reports.ablation import acceptance_words
-from harness.reports.inputs import ALL, CLASS_METRIC, GAP_LEVEL, GAP_METRIC, LLM, OVERALL, Inputs, Row
+from harness.reports.inputs import ALL, OVERALL, Inputs, Row
 from harness.reports.leaderboard import to_csv
 from harness.schemas.recipe import SPLITS
 
+COMMON = ",/:;()"  # in tables, and allowed in an address as they are: three times shorter than escaped
 CONFUSION_COLUMNS = ("mix", "learner", "true_label", "predicted_label", "n", "row_share")
-N_SHORT_HASH = 12
+STATISTICS_COLUMNS = ("split", "variable", "level", "label", "n_sentences", "n_patients")
+AUDIT_COLUMNS = ("mix", "check", "origin", "against", "n_checked", "n_found", "n_removed")
 
 
 def data_uri(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     """A CSV as a link that needs no server."""
-    return "data:text/csv;charset=utf-8," + quote(to_csv(columns, rows))
+    return "data:text/csv;charset=utf-8," + quote(to_csv(columns, rows), safe=COMMON)
 
 
 @dataclass(frozen=True)
@@ -31,123 +33,6 @@ class Download:
 
 def download(name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Download:
     return Download(name=f"{name}.csv", uri=data_uri(columns, rows))
-
-
-# -- forest plots ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ForestRow:
-    mix: str
-    mix_index: int
-    value: float | None
-    low: float | None
-    high: float | None
-    words: str
-    """Value and interval, or why there is none."""
-    figure: str = ""
-    bounds: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class ForestGroup:
-    title: str
-    note: str
-    rows: tuple[ForestRow, ...]
-
-
-@dataclass(frozen=True)
-class Forest:
-    """One forest plot, drawn as a table with a small SVG in each row."""
-
-    caption: str
-    is_difference: bool
-    axis: plots.Axis
-    groups: tuple[ForestGroup, ...]
-    download: Download
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A group of a forest: where its rows are found in metrics and contrasts."""
-
-    title: str
-    where: Mapping[str, str]
-
-
-METRIC_COLUMNS = ("mix", "learner", "metric", "class", "subgroup_variable", "subgroup_level", "value", "ci_low",
-                  "ci_high", "n", "n_positive", "n_patients", "status", "reason")  # fmt: skip
-CONTRAST_COLUMNS = ("mix_a", "mix_b", "learner", "metric", "class", "subgroup_variable", "subgroup_level", "difference",
-                    "ci_low", "ci_high", "p_value", "p_adjusted", "family", "n_patients", "n_train_seeds", "status",
-                    "reason")  # fmt: skip
-STATISTICS_COLUMNS = ("split", "variable", "level", "label", "n_sentences", "n_patients")
-AUDIT_COLUMNS = ("mix", "check", "origin", "against", "n_checked", "n_found", "n_removed")
-
-
-def class_slots(inputs: Inputs) -> list[Slot]:
-    return [Slot(label.name, {"metric": CLASS_METRIC, "label": label.id}) for label in inputs.recipe.task.labels]
-
-
-def subgroup_slots(inputs: Inputs, variable: str) -> list[Slot]:
-    return [
-        Slot(wording.level_title(inputs.recipe, variable, level), {"variable": variable, "level": level})
-        for level in inputs.levels(variable)
-    ]
-
-
-def gap_slots(inputs: Inputs, variable: str) -> list[Slot]:
-    """The gap between the best and the worst level of a variable, where evaluation wrote one."""
-    where = {"metric": GAP_METRIC, "variable": variable, "level": GAP_LEVEL}
-    any_gap = any(inputs.metric(mix, LLM, **where) for mix in inputs.mixes)
-    return [Slot("Gap: best level minus worst (drawn from 0 on)", where)] if any_gap else []
-
-
-def value_forest(inputs: Inputs, learner: str, slots: Sequence[Slot], *, name: str, caption: str) -> Forest:
-    """Scores of every mix in every slot, on an axis from 0 to 1."""
-    groups, used = [], []
-    for slot in slots:
-        rows = [(mix, inputs.metric(mix, learner, **slot.where)) for mix in inputs.mixes]
-        used += [row for _, row in rows if row is not None]
-        shown = tuple(_forest_row(inputs, mix, row, "value") for mix, row in rows)
-        groups.append(ForestGroup(slot.title, _size_note([row for _, row in rows if row], slot), shown))
-    return Forest(caption, False, plots.share_axis(), tuple(groups), download(name, METRIC_COLUMNS, used))
-
-
-def difference_forest(inputs: Inputs, learner: str, slots: Sequence[Slot], *, name: str, caption: str) -> Forest:
-    """Differences of every other mix to the reference mix in every slot, on an axis that is symmetric about zero."""
-    groups, used = [], []
-    for slot in slots:
-        rows = [(mix, inputs.contrast(mix, learner, **slot.where)) for mix in inputs.other_mixes]
-        used += [row for _, row in rows if row is not None]
-        sizes = [row for mix in inputs.mixes if (row := inputs.metric(mix, learner, **slot.where))]
-        shown = tuple(_forest_row(inputs, mix, row, "difference") for mix, row in rows)
-        groups.append(ForestGroup(slot.title, _size_note(sizes, slot), shown))
-    bounds = [bound for group in groups for row in group.rows for bound in (row.value, row.low, row.high)
-              if bound is not None]  # fmt: skip
-    return Forest(caption, True, plots.difference_axis(bounds), tuple(groups), download(name, CONTRAST_COLUMNS, used))
-
-
-def _forest_row(inputs: Inputs, mix: str, row: Row | None, column: str) -> ForestRow:
-    index = inputs.mixes.index(mix)
-    if row is None or row["status"] != "ok" or row[column] is None:
-        return ForestRow(mix, index, None, None, None, wording.status_words(row) or "undefined")
-    say: Callable[[float | None], str] = wording.signed if column == "difference" else wording.number
-    figure, bounds = say(row[column]), wording.interval(row["ci_low"], row["ci_high"])
-    p = row.get("p_adjusted")
-    remarks = [f"adjusted {wording.p_equals(p)}" if p is not None else "", row["reason"] or ""]
-    detail = "; ".join(remark for remark in remarks if remark)
-    words = f"{figure} {bounds}".strip()
-    return ForestRow(mix, index, row[column], row["ci_low"], row["ci_high"], words, figure, bounds, detail)
-
-
-def _size_note(rows: Sequence[Row], slot: Slot) -> str:
-    """How much a group rests on: positives for a class, sentences for a level; and patients."""
-    if not rows:
-        return ""
-    n = rows[0]["n_positive"] if "label" in slot.where else rows[0]["n"]
-    patients = rows[0]["n_patients"]
-    return f"{wording.count(n)} sentence{'s' if n != 1 else ''}, {patients} patient{'s' if patients != 1 else ''}"
 
 
 # -- confusion -------------------------------------------------------------------------------------
@@ -292,36 +177,4 @@ def cost_section(inputs: Inputs) -> dict[str, Any]:
         "total_seconds": sum(manifest.seconds for manifest in inputs.manifests),
         "peak": max((manifest.peak_rss_mb for manifest in inputs.manifests), default=0.0),
         "download": download("cost", columns, units),
-    }
-
-
-def forests(inputs: Inputs, learner: str) -> dict[str, Any]:
-    """Forest plots of one learner: by class, and by each subgroup variable."""
-    name = wording.learner_name(inputs.recipe, learner)
-    slots = class_slots(inputs)
-    by_class = {
-        "difference": difference_forest(inputs, learner, slots, name=f"class_difference_{learner}",
-                                        caption=f"Difference in F1 to {inputs.reference}, by class"),
-        "value": value_forest(inputs, learner, slots, name=f"class_f1_{learner}", caption="F1 of every mix, by class"),
-    }  # fmt: skip
-    by_subgroup = []
-    for variable in inputs.subgroup_variables:
-        title = wording.variable_title(inputs.recipe, variable)
-        slots = subgroup_slots(inputs, variable)
-        by_subgroup.append(
-            {
-                "title": title,
-                "difference": difference_forest(inputs, learner, slots, name=f"{variable}_difference_{learner}",
-                                                caption=f"Difference in macro-F1 to {inputs.reference}"),
-                "value": value_forest(inputs, learner, [*slots, *gap_slots(inputs, variable)],
-                                      name=f"{variable}_macro_f1_{learner}",
-                                      caption="Macro-F1 of every mix"),
-            }
-        )  # fmt: skip
-    return {
-        "learner": learner,
-        "name": name,
-        "is_main": learner == LLM,
-        "by_class": by_class,
-        "by_subgroup": by_subgroup,
     }

@@ -10,6 +10,7 @@ from harness.reports import wording
 from harness.reports.inputs import LLM, Inputs, Row
 from harness.reports.leaderboard import EQUAL, budget_words
 
+INTERACTION = "(interaction)"  # the level of the rows that ask whether a gain differs between levels
 SIGNIFICANCE = 0.05  # the level at which the family of comparisons is controlled; the field's convention
 Kind = Literal["better", "worse", "no evidence", "too small", "not computed"]
 
@@ -35,7 +36,13 @@ class Verdict:
 
 
 def judge(inputs: Inputs, mix: str, learner: str = LLM) -> MixVerdict:
-    """Read one contrast (macro-F1, overall) as a verdict."""
+    """Read one contrast (macro-F1, overall) as a verdict.
+
+    Without a difference that is significant, `no evidence` says that one that matters (`relevant_difference` of the
+    recipe) would have been found with probability 0.8, and `too small` that it would not. The difference that was
+    observed has no part in that: it is nearly always below the detectable one where it is not significant (Hoenig and
+    Heisey, The American Statistician 55 (2001) 19-24).
+    """
     row = inputs.contrast(mix, learner)
     if row is None:
         return MixVerdict(mix, "not computed", "not been compared")
@@ -50,11 +57,15 @@ def judge(inputs: Inputs, mix: str, learner: str = LLM) -> MixVerdict:
         words = f"{kind} by {size} ({level} interval {bounds}, adjusted {wording.p_equals(p)})"
         return MixVerdict(mix, kind, words)
     tested = f"adjusted {wording.p_equals(p)}" if p is not None else "no test"
-    words = (
-        f"no evidence of a difference: {wording.signed(row['difference'])}, and the {level} interval runs from "
-        f"{bounds} ({tested})"
-    )
-    return MixVerdict(mix, "no evidence", words)
+    seen = f"{wording.signed(row['difference'])}, and the {level} interval runs from {bounds} ({tested})"
+    found, matters = row.get("detectable"), inputs.recipe.file.evaluation.relevant_difference
+    if found is None:
+        return MixVerdict(mix, "no evidence", f"no evidence of a difference: {seen}")
+    could = f"could have found {wording.number(found)} or more"
+    if found > matters:
+        words = f"too small to tell: {seen}; it {could}, and {matters:g} would matter"
+        return MixVerdict(mix, "too small", words)
+    return MixVerdict(mix, "no evidence", f"no evidence of a difference: {seen}; this test set {could}")
 
 
 def main_mix(inputs: Inputs) -> str | None:
@@ -87,12 +98,12 @@ def verdict(inputs: Inputs) -> Verdict:
     )
 
 
-VERBS: dict[Kind, str] = {
-    "better": "is",
-    "worse": "is",
-    "no evidence": "shows",
-    "too small": "is",
-    "not computed": "has",
+OPENINGS: dict[Kind, str] = {
+    "better": "{mix} is",
+    "worse": "{mix} is",
+    "no evidence": "{mix} shows",
+    "too small": "for {mix} this test set is",
+    "not computed": "{mix} has",
 }
 COUNTED: dict[Kind, str] = {
     "better": "better",
@@ -110,7 +121,7 @@ def _first(inputs: Inputs, ordered: Sequence[MixVerdict]) -> str:
         f"Macro-F1 of the fine-tuned {wording.base_model_name(inputs.recipe)} on the "
         f"{wording.SPLIT_NAMES[inputs.split]} patients, against training on {inputs.reference}: "
     )
-    clauses = [f"{one.mix} {VERBS[one.kind]} {one.words}" for one in ordered[:2]]
+    clauses = [f"{OPENINGS[one.kind].format(mix=one.mix)} {one.words}" for one in ordered[:2]]
     rest = ordered[2:]
     if rest:
         counts = {kind: sum(one.kind == kind for one in rest) for kind in COUNTED}
@@ -157,6 +168,8 @@ def _remarks(inputs: Inputs) -> list[str]:
     remarks += [
         f"{mix}: {words}." for mix in inputs.other_mixes if (words := budget_words(inputs, mix)) not in ("", EQUAL)
     ]
+    main = main_mix(inputs)
+    remarks += _level_remarks(inputs, main) if main else []
     if "tfidf" in inputs.learners:
         remarks += _tfidf_remark(inputs)
     remarks.append("Models are compared with the baselines by their intervals only; no test was made between learners.")
@@ -172,3 +185,42 @@ def _tfidf_remark(inputs: Inputs) -> list[str]:
             said.append(f"{mix} {wording.signed(row['difference'])} ({COUNTED[kind]})")
     learner = wording.learner_name(inputs.recipe, "tfidf")
     return [f"Against {inputs.reference} when {learner} learns the same mixes: {', '.join(said)}."] if said else []
+
+
+def _level_remarks(inputs: Inputs, mix: str) -> list[str]:
+    """For whom: the subgroup variables between whose levels the gain of a mix differs, and those where it was asked."""
+    rows = [
+        row
+        for variable in inputs.subgroup_variables
+        if (row := inputs.contrast(mix, LLM, variable=variable, level=INTERACTION)) and row["p_adjusted"] is not None
+    ]
+    titles = {row["subgroup_variable"]: wording.variable_title(inputs.recipe, row["subgroup_variable"]) for row in rows}
+    differing = [row for row in rows if row["p_adjusted"] < SIGNIFICANCE]
+    said = [
+        f"The gain of {mix} differs by {titles[row['subgroup_variable']].lower()} "
+        f"({extreme_levels(inputs, row)}; adjusted {wording.p_equals(row['p_adjusted'])})."
+        for row in differing
+    ]
+    others = [titles[row["subgroup_variable"]].lower() for row in rows if row not in differing]
+    if others:
+        said.append(f"No evidence that the gain of {mix} differs by {', '.join(others)}.")
+    return said
+
+
+def interaction_words(row: Row) -> str:
+    """What one test of "does the gain differ between levels" allows one to say."""
+    if row["status"] != "ok" or row["difference"] is None:
+        return wording.status_words(row) or "undefined"
+    p = row["p_adjusted"]
+    if p is None:
+        return "not tested"
+    return "the gain differs between levels" if p < SIGNIFICANCE else "no evidence that the gain differs"
+
+
+def extreme_levels(inputs: Inputs, row: Row) -> str:
+    """The row's reason, `largest gain: a; smallest: b`, with the levels' titles for their ids."""
+    parts = (row["reason"] or "").split("; ")
+    titles = {level: wording.level_title(inputs.recipe, row["subgroup_variable"], level)
+              for level in inputs.levels(row["subgroup_variable"])}  # fmt: skip
+    said = [part.rpartition(": ") for part in parts if row["difference"] is not None]
+    return "; ".join(f"{before}{separator}{titles.get(level, level)}" for before, separator, level in said)

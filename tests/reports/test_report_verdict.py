@@ -36,14 +36,53 @@ def test_only_a_small_adjusted_p_makes_a_mix_better_or_worse(
         ci_low=difference - 0.05,
         ci_high=difference + 0.05,
         p_adjusted=p,
+        detectable=0.02,
     )
     assert judge(changed, "gold_dualalign").kind == kind
 
 
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [(0.049, "no evidence"), (0.05, "no evidence"), (0.051, "too small"), (None, "no evidence")],
+)
+def test_a_test_set_that_could_not_have_found_what_matters_is_too_small_to_tell(
+    inputs: Inputs, found: float | None, kind: str
+) -> None:
+    assert inputs.recipe.file.evaluation.relevant_difference == 0.05
+    changed = with_contrast(
+        inputs, "gold_dualalign", difference=0.01, ci_low=-0.03, ci_high=0.05, p_adjusted=0.4, detectable=found
+    )
+    assert judge(changed, "gold_dualalign").kind == kind
+
+
+def test_a_difference_that_was_found_is_told_however_small_the_test_set(inputs: Inputs) -> None:
+    changed = with_contrast(
+        inputs, "gold_dualalign", difference=0.2, ci_low=0.1, ci_high=0.3, p_adjusted=0.01, detectable=0.5
+    )
+    assert judge(changed, "gold_dualalign").kind == "better"
+
+
+def test_what_would_matter_is_the_recipes_to_say(make_run: Callable[..., Run]) -> None:
+    settings = {"subgroups": ["sex"], "n_bootstrap": 500}
+    small, large = (
+        stage.read_inputs(make_run(f"at_{size}", evaluation={**settings, "relevant_difference": size}))
+        for size in (0.06, 0.08)
+    )
+    assert judge(small, "gold_unguided").kind == "too small"  # the invented run could have found 0.07
+    assert judge(large, "gold_unguided").kind == "no evidence"
+
+
 def test_no_evidence_names_the_interval_in_full(inputs: Inputs) -> None:
     changed = with_contrast(inputs, "gold_dualalign", difference=0.012, ci_low=-0.031, ci_high=0.055, p_adjusted=0.4)
-    assert judge(changed, "gold_dualalign").words == (
-        "no evidence of a difference: +0.012, and the 95% interval runs from \u22120.031 to +0.055 (adjusted p = 0.400)"
+    seen = "+0.012, and the 95% interval runs from \u22120.031 to +0.055 (adjusted p = 0.400)"
+    assert judge(with_contrast(changed, "gold_dualalign", detectable=None), "gold_dualalign").words == (
+        f"no evidence of a difference: {seen}"
+    )
+    assert judge(with_contrast(changed, "gold_dualalign", detectable=0.04), "gold_dualalign").words == (
+        f"no evidence of a difference: {seen}; this test set could have found 0.040 or more"
+    )
+    assert judge(with_contrast(changed, "gold_dualalign", detectable=0.07), "gold_dualalign").words == (
+        f"too small to tell: {seen}; it could have found 0.070 or more, and 0.05 would matter"
     )
 
 
@@ -53,7 +92,7 @@ def test_a_contrast_without_a_value_is_too_small_to_tell_and_never_zero(inputs: 
     )
     found = verdict(changed)
     assert found.kind == "too small"
-    assert "gold_dualalign is too small to tell (3 patients)" in found.sentences[0]
+    assert "for gold_dualalign this test set is too small to tell (3 patients)" in found.sentences[0]
     assert "0.000" not in found.sentences[0]
 
 
@@ -95,3 +134,24 @@ def test_a_run_with_gold_alone_has_nothing_to_compare(make_run: Callable[..., Ru
     found = verdict(stage.read_inputs(make_run(arms=())))
     assert found.sentences[0] == "Only gold was trained on, so there is nothing to compare it with."
     assert found.kind == "not computed"
+
+
+def with_interaction(inputs: Inputs, p: float) -> Inputs:
+    """The same run with another adjusted p of "does the gain of gold_dualalign differ by sex"."""
+    rows = [
+        {**row, "p_adjusted": p}
+        if (row["mix_a"], row["learner"], row["subgroup_variable"], row["subgroup_level"])
+        == ("gold_dualalign", "llm", "sex", "(interaction)")
+        else row
+        for row in inputs.contrasts
+    ]
+    return replace(inputs, contrasts=rows)
+
+
+def test_only_a_test_of_the_gains_against_each_other_says_that_they_differ(inputs: Inputs) -> None:
+    differs = "The gain of gold_dualalign differs by sex (largest gain: Female; smallest: Male; adjusted p = 0.049)."
+    same = "No evidence that the gain of gold_dualalign differs by sex."
+    below, at = verdict(with_interaction(inputs, 0.049)).remarks, verdict(with_interaction(inputs, 0.05)).remarks
+    assert differs in below and same not in below
+    assert same in at and not [remark for remark in at if "differs by sex (" in remark]
+    assert not [remark for remark in below if "stage" in remark]  # one level has enough patients: nothing was tested
