@@ -225,6 +225,9 @@ document.addEventListener("pointerover", onPoint);
 document.addEventListener("click", onPoint);
 document.addEventListener("focusin", onPoint);
 document.addEventListener("keydown", onKey);
-// A focused value may have been scrolled to, so it keeps what it shows; capture, because tables scroll by themselves.
-const onScroll = () => { if (shown) (shown === document.activeElement ? show : hide)(shown); };
+// What is shown follows its value until that is out of sight; capture, because tables scroll by themselves.
+function onScroll() {
+  const at = shown?.getBoundingClientRect();
+  if (at) (at.bottom < 0 || at.top > innerHeight ? hide : show)(shown);
+}
 addEventListener("scroll", onScroll, { passive: true, capture: true });
