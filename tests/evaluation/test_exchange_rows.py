@@ -10,8 +10,9 @@ import yaml
 from invented_panel import invented_panel, invented_runs
 from toy_study import TASK, Study, toy_gold, toy_predictions
 
-from harness.evaluation.exchange import MixSize, exchange_rows, mixes_of_exchange, size_of
+from harness.evaluation.exchange import MixSize, exchange_rows, size_of
 from harness.evaluation.stage import look_at_learners, units
+from harness.schemas.curve_mixes import mixes_of_exchange
 from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.tables import EXCHANGE, TRAIN

@@ -7,7 +7,7 @@ import pytest
 
 from harness import seeds
 from harness.metrics.counts import Floats
-from harness.metrics.exchange import Reading, Scores, fit_curve, read_curve
+from harness.metrics.exchange import BreakEven, Reading, Scores, break_even, fit_curve, read_curve
 from harness.metrics.learning_curve import FITS, MAX_REACH, Fit
 from harness.metrics.resampling import draw_patients, resample_sums
 
@@ -104,3 +104,20 @@ def test_one_patient_gives_a_value_and_no_interval() -> None:
     reading = read_curve(fit_curve("power", N, points), mix, n_patients=1, n_effective=1, confidence=0.95)
     assert reading.value == pytest.approx(102, rel=0.02)
     assert reading.reason == "no interval: one patient shows no spread between patients"
+
+
+@pytest.mark.parametrize(
+    ("rate", "low", "high", "expected"),
+    [
+        (0.5, 0.25, 1.0, BreakEven(0.04, 0.02, 0.08)),  # 0.02 / 0.5, 0.02 / 1, 0.02 / 0.25
+        (0.5, -0.25, 1.0, BreakEven(0.04, 0.02, None)),  # it may be worth nothing: no price is high enough to be sure
+        (0.5, 0.25, None, BreakEven(0.04, 0.0, 0.08)),
+        (-0.5, -0.75, 0.25, BreakEven(None, 0.08, None)),
+        (-0.5, -0.75, -0.25, BreakEven(None, None, None)),
+        (0.0, -0.1, 0.1, BreakEven(None, 0.2, None)),
+    ],
+)
+def test_the_break_even_price_is_the_synthetic_one_over_the_rate(
+    rate: float, low: float, high: float | None, expected: BreakEven
+) -> None:
+    assert break_even(0.02, rate, low=low, high=high) == pytest.approx(expected)
