@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -57,7 +58,7 @@ def test_the_page_is_well_formed_and_has_its_parts(html: str) -> None:
     reader = parse(html)
     ids = [attributes["id"] for _, attributes in reader.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    for part in ("caution", "verdict", "leaderboard", "by-class", "by-subgroup", "confusion", "loss", "fidelity", "sentences", "data",
+    for part in ("caution", "verdict", "leaderboard", "by-class", "by-subgroup", "detectable", "calibration", "confusion", "loss", "fidelity", "sentences", "data",
                  "cost", "provenance"):  # fmt: skip
         assert part in ids
     linked = {attributes["href"] for tag, attributes in reader.elements if tag == "a"}
@@ -123,7 +124,15 @@ def test_downloads_carry_the_numbers_that_are_drawn(inputs: Inputs, html: str) -
         "confusion_llm.csv",
         "loss.csv",
         "cost.csv",
+        "calibration.csv",
+        "reliability.csv",
+        "temperatures.csv",
+        "interactions_tfidf.csv",
+        "detectable_llm.csv",
     } <= (set(links))
+    bins = unquote(str(links["reliability.csv"])).splitlines()
+    assert len(bins) == 1 + len(inputs.reliability) and bins[1].startswith("gold,llm,0,as_scored,overall,all,0,9,")
+    assert len(unquote(str(links["temperatures.csv"])).splitlines()) == 1 + 3 * (2 + 1 + 1)  # mixes; seeds, baselines
     losses = unquote(str(links["loss.csv"])).splitlines()
     assert len(losses) == 1 + 3 * 2 * 30  # head; three mixes, two seeds, thirty steps
     row = inputs.metric("gold", "llm", metric="f1", label="memory")
@@ -161,3 +170,59 @@ def test_the_recipe_is_shown_without_folders(inputs: Inputs) -> None:
 def test_a_template_that_asks_for_an_unknown_value_fails() -> None:
     with pytest.raises(UndefinedError, match="'verdict' is undefined"):
         page.environment().from_string("{{ verdict }}").render()
+
+
+def test_a_run_without_calibration_or_effects_leaves_those_parts_out(inputs: Inputs, html: str) -> None:
+    assert 'id="two-by-two"' not in html  # two arms make no 2 x 2
+    kept = [row for row in inputs.metrics if row["metric"] not in ("ece", "ece_scaled", "brier", "brier_scaled")]
+    told = [{**row, "detectable": None} for row in inputs.contrasts if row["subgroup_level"] != "(interaction)"]
+    bare = replace(inputs, metrics=kept, contrasts=told, reliability=(), temperatures=())
+    text = page.report_page(bare, leaderboard_rows(bare))
+    parse(text)
+    for part in ("calibration", "detectable"):
+        assert f'id="{part}"' not in text and f'href="#{part}"' not in text
+    assert "Does the gain over" not in text
+
+
+def test_a_value_tells_what_stands_behind_it(inputs: Inputs, html: str) -> None:
+    titles = [
+        attributes["title"] or "" for tag, attributes in parse(html).elements if tag == "td" and attributes.get("title")
+    ]
+    row = inputs.metric("gold", "llm", metric="f1", label="memory")
+    assert row is not None
+    interval = f"95% interval {row['ci_low']:.3f} to {row['ci_high']:.3f}."
+    assert f"48 sentences, 12 of the class, 12 patients. {interval}" in titles
+    insufficient = "Insufficient: 2 patients; at least 5 are needed."
+    assert f"3 sentences, 12 of the class, 2 patients. No value. {insufficient}" in titles
+    assert any("2 train seeds" in title and "Could have been found: 0.140 or more." in title for title in titles)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour in hexadecimals. Source: WCAG 2.2, its definition."""
+    digits = colour.removeprefix("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_words_stand_out_from_their_ground_in_light_dark_and_print() -> None:
+    assert contrast("#000", "#ffffff") == pytest.approx(21)  # (1 + 0.05) / (0 + 0.05)
+    style = (page.TEMPLATES / "style.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", block)) for block in re.findall(r":root {(.*?)}", style, re.S)
+    ]
+    assert len(themes) == 3
+    light = themes[0]
+    for theme in ({**light, **changes} for changes in themes):
+        for words in ("ink", "soft", "link"):
+            for ground in ("paper", "fill"):
+                assert contrast(theme[words], theme[ground]) >= 4.5, (words, ground)
+        assert contrast(theme["warn"], theme["paper"]) >= 4.5
+        assert contrast(theme["ink"], theme["warn-fill"]) >= 4.5
+        assert contrast(theme["edge"], theme["fill"]) >= 3  # edges of controls, frames of plots
