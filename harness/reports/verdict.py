@@ -46,6 +46,8 @@ def judge(inputs: Inputs, mix: str, learner: str = LLM) -> MixVerdict:
     row = inputs.contrast(mix, learner)
     if row is None:
         return MixVerdict(mix, "not computed", "not been compared")
+    if row["status"] == wording.SUPPRESSED:
+        return MixVerdict(mix, "not computed", f"been withheld ({row['reason']})")
     if row["status"] != "ok" or row["difference"] is None or row["ci_low"] is None or row["ci_high"] is None:
         return MixVerdict(mix, "too small", f"too small to tell ({row['reason'] or row['status']})")
     level = wording.confidence(inputs.recipe)
@@ -58,13 +60,17 @@ def judge(inputs: Inputs, mix: str, learner: str = LLM) -> MixVerdict:
         return MixVerdict(mix, kind, words)
     tested = f"adjusted {wording.p_equals(p)}" if p is not None else "no test"
     seen = f"{wording.signed(row['difference'])}, and the {level} interval runs from {bounds} ({tested})"
-    found, matters = row.get("detectable"), inputs.recipe.file.evaluation.relevant_difference
-    if found is None:
+    return _without_difference(inputs, mix, row.get("detectable"), seen)
+
+
+def _without_difference(inputs: Inputs, mix: str, detectable: float | None, seen: str) -> MixVerdict:
+    """Whether a test set that found nothing could have found what matters; `seen` is what it saw, in words."""
+    if detectable is None:
         return MixVerdict(mix, "no evidence", f"no evidence of a difference: {seen}")
-    could = f"could have found {wording.number(found)} or more"
-    if found > matters:
-        words = f"too small to tell: {seen}; it {could}, and {matters:g} would matter"
-        return MixVerdict(mix, "too small", words)
+    matters = inputs.recipe.file.evaluation.relevant_difference
+    could = f"could have found {wording.number(detectable)} or more"
+    if detectable > matters:
+        return MixVerdict(mix, "too small", f"too small to tell: {seen}; it {could}, and {matters:g} would matter")
     return MixVerdict(mix, "no evidence", f"no evidence of a difference: {seen}; this test set {could}")
 
 

@@ -155,3 +155,10 @@ def test_only_a_test_of_the_gains_against_each_other_says_that_they_differ(input
     assert differs in below and same not in below
     assert same in at and not [remark for remark in at if "differs by sex (" in remark]
     assert not [remark for remark in below if "stage" in remark]  # one level has enough patients: nothing was tested
+
+
+def test_a_withheld_difference_is_not_called_too_small(inputs: Inputs) -> None:
+    withheld = {"difference": None, "ci_low": None, "ci_high": None, "status": "suppressed", "reason": "few patients"}
+    found = verdict(with_contrast(inputs, "gold_dualalign", **withheld))
+    assert found.kind == "not computed"
+    assert "gold_dualalign has been withheld (few patients)" in found.sentences[0]
