@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping
 
 from harness.reports import suppression, wording
-from harness.reports.inputs import CLASS_METRIC, Inputs, Row
+from harness.reports.ablation_words import difference_words, value_words
+from harness.reports.exchange_words import exchange_markdown
+from harness.reports.inputs import CLASS_METRIC, Inputs
 from harness.reports.leaderboard import markdown_table
+from harness.reports.regimes import regimes_markdown
 from harness.reports.verdict import judge
 from harness.schemas.mix import Mix
 
@@ -71,6 +74,7 @@ def _learner_part(inputs: Inputs, learner: str) -> list[str]:
     square = two_by_two(inputs, learner)
     if square:
         lines += ["### The 2 x 2 of alignments", "", square, ""]
+    lines += [*regimes_markdown(inputs, learner), *exchange_markdown(inputs, learner)]
     lines += ["### By class (F1)", "", class_table(inputs, learner), ""]
     for variable in inputs.subgroup_variables:
         title = wording.variable_title(inputs.recipe, variable)
@@ -81,21 +85,6 @@ def _learner_part(inputs: Inputs, learner: str) -> list[str]:
             "",
         ]
     return lines
-
-
-def difference_words(row: Row | None) -> str:
-    """`+0.031 [-0.010, +0.072], p = 0.120`, or why there is no value."""
-    if row is None or row["status"] != "ok" or row["difference"] is None:
-        return wording.status_words(row) or "undefined"
-    bounds = wording.interval(row["ci_low"], row["ci_high"])
-    tested = f", {wording.p_equals(row['p_adjusted'])}" if row["p_adjusted"] is not None else ""
-    return f"{wording.signed(row['difference'])} {bounds}{tested}".replace(" ,", ",")
-
-
-def value_words(row: Row | None) -> str:
-    if row is None or row["status"] != "ok" or row["value"] is None:
-        return wording.status_words(row) or "undefined"
-    return f"{wording.number(row['value'])} {wording.interval(row['ci_low'], row['ci_high'])}".strip()
 
 
 def overall_table(inputs: Inputs, learner: str) -> str:

@@ -96,6 +96,8 @@ class Inputs:
     reliability: Sequence[Row] = ()
     """Bins of the reliability diagrams; like `temperatures` empty where evaluation wrote none."""
     temperatures: Sequence[Row] = ()
+    exchange: Sequence[Row] = ()
+    """What a synthetic sentence is worth in gold; empty for a recipe without a learning curve."""
     n_withheld: int | None = None
     """Values withheld because too few patients are behind them; None where all are shown."""
     _metric_index: dict[tuple[str, ...], Row] = field(init=False, repr=False, default_factory=dict)

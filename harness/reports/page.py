@@ -12,10 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from harness.reports import gains, leaderboard, sections, suppression, wording
 from harness.reports.agreement import agreement_section
 from harness.reports.calibration import calibration_section
+from harness.reports.exchange import exchange_section
 from harness.reports.fidelity import fidelity_section
 from harness.reports.forests import forests
 from harness.reports.inputs import LLM, Inputs
 from harness.reports.leaderboard import LeaderboardRow
+from harness.reports.regimes import regimes_section
 from harness.reports.tips import contrast_tip, metric_tip, plural
 from harness.reports.verdict import SIGNIFICANCE, verdict
 from harness.schemas.recipe import Recipe
@@ -90,6 +92,8 @@ def _results(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
         "forests": by_learner,
         "has_detectable": any(learner["detectable"] for learner in by_learner),
         "squares": [square for square in squares if square],
+        "exchange": exchange_section(inputs),
+        "regimes": regimes_section(inputs),
         "calibration": calibration_section(inputs),
         "confusion_sections": [
             {

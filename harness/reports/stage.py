@@ -30,6 +30,7 @@ from harness.schemas.tables import (
     AUDIT,
     CONFUSION,
     CONTRASTS,
+    EXCHANGE,
     FIDELITY,
     GOLD,
     GOLD_STATISTICS,
@@ -114,7 +115,7 @@ def input_files(run: Run) -> list[Path]:
     found += [run.path("training", mix, f"seed_{k}", "log.parquet") for mix in mixes for k in train_seeds(run)]
     found += [run.path("evaluation", f"{name}.parquet") for name in ("metrics", "contrasts", "confusion", "ties")]
     found += [fidelity_file(run)] if arms else []
-    optional = (*rejected_files(run), *agreement_files(run).values(), *calibration_files(run))
+    optional = (*rejected_files(run), *agreement_files(run).values(), *calibration_files(run), exchange_file(run))
     return found + [path for path in optional if path.is_file()]
 
 
@@ -130,6 +131,10 @@ def fidelity_file(run: Run) -> Path:
 def calibration_files(run: Run) -> tuple[Path, Path]:
     """Reliability bins and temperatures."""
     return run.path("evaluation", "reliability.parquet"), run.path("evaluation", "temperatures.parquet")
+
+
+def exchange_file(run: Run) -> Path:
+    return run.path("evaluation", "exchange.parquet")
 
 
 def rejected_files(run: Run) -> list[Path]:
@@ -203,6 +208,7 @@ def read_inputs(run: Run) -> Inputs:
         agreement={arm: read_rows(path, AGREEMENT) for arm, path in agreement_files(run).items() if path.is_file()},
         reliability=_if_there(calibration_files(run)[0], RELIABILITY),
         temperatures=_if_there(calibration_files(run)[1], TEMPERATURES),
+        exchange=_if_there(exchange_file(run), EXCHANGE),
         git_commit=next((manifest.git_commit for manifest in reversed(manifests) if manifest.git_commit), None),
     )
 

@@ -26,7 +26,8 @@ OF_LABELS = ("label_share", "label_tv")  # measures of fidelity that tell how of
 NUMBERS = frozenset({
     "value", "ci_low", "ci_high", "n", "n_positive", "n_patients", "difference", "se_patients", "se_seeds",
     "df_patients", "detectable", "p_value", "p_adjusted", "shortfall", "shortfall_high", "tied", "target",
-    "n_sentences", "n_found", "n_removed", "n_checked",
+    "n_sentences", "n_found", "n_removed", "n_checked", "n_gold", "score", "gold_equivalent", "per_sentence",
+    "share_undefined",
 })  # fmt: skip
 
 
@@ -98,6 +99,7 @@ def suppress(inputs: Inputs) -> Inputs:
         ),
         gold_statistics=_statistics(inputs.gold_statistics, hidden, censor),
         reliability=_reliability(inputs, hidden, censor),
+        exchange=censor.blank(inputs.exchange, lambda row: _of_few(inputs, row["mix"], hidden)),
         temperatures=censor.drop(inputs.temperatures, lambda _: hidden.whole("validation")),
         fidelity=_fidelity(inputs.fidelity, hidden, censor),
         audit={
@@ -218,6 +220,11 @@ def _gold_is_hidden(row: Row, hidden: Hidden) -> bool:
 def _few_gold_sentences(row: Row, limit: int) -> bool:
     """Fewer gold sentences than patients would be needed; that none was found may be told."""
     return row["origin"] == GOLD_ORIGIN and any(0 < row[name] < limit for name in ("n_found", "n_removed"))
+
+
+def _of_few(inputs: Inputs, mix: str, hidden: Hidden) -> bool:
+    """Whether the gold of a mix, which its row of the exchange counts, is of few patients; or the whole split is."""
+    return hidden.whole(inputs.split) or 0 < inputs.composition[mix].n_gold_patients < hidden.limit
 
 
 def _composition(found: Composition, limit: int, censor: Censor) -> Composition:
