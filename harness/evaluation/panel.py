@@ -84,7 +84,7 @@ class MixRuns:
 
     Attributes:
         mix: Name of the mix.
-        learner: llm, tfidf or majority.
+        learner: llm, tfidf, minilm or majority.
         predicted: Class per train seed and sentence, shape (n_seeds, n_sentences); or which labels (`kinds.py`).
         probability: Shape (n_seeds, n_sentences, n_classes).
         scaled: The same after the temperature that validation chose; None where there is none to use.

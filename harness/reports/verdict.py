@@ -141,7 +141,9 @@ def _second(inputs: Inputs, mix: str) -> str:
     name = f"the fine-tuned {wording.base_model_name(inputs.recipe)}"
     if own is None or not _has_value(own):
         return f"The score of {name} on {mix} is missing ({wording.status_words(own)})."
-    baselines = {"tfidf": "TF-IDF with logistic regression on the same mix", "majority": "the majority class"}
+    baselines = {"tfidf": "TF-IDF with logistic regression on the same mix",
+                 "minilm": "MiniLM vectors with logistic regression on the same mix",
+                 "majority": "the majority class"}  # fmt: skip
     scored = {what: row for learner, what in baselines.items() if _has_value(row := inputs.metric(mix, learner))}
     reached = f"Trained on {mix}, {name} reaches {wording.number(own['value'])}"
     if not scored:

@@ -16,7 +16,8 @@ NONE = "\u2014"
 DAGGER = "\u2020"
 SUPPRESSED = "suppressed"  # status of a value that rests on too few patients to be shown
 
-LEARNER_NAMES = {"tfidf": "TF-IDF + logistic regression", "majority": "majority class"}
+LEARNER_NAMES = {"tfidf": "TF-IDF + logistic regression", "minilm": "MiniLM + logistic regression",
+                 "majority": "majority class"}  # fmt: skip
 METRIC_NAMES = {
     "macro_f1": "macro-F1",
     "weighted_f1": "weighted F1",

