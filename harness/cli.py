@@ -42,6 +42,9 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More log lines."
 def run(
     recipe: RecipePath,
     until: Annotated[str, typer.Option(help="Last stage to run.")] = "reports",
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="Train nothing: cheap learners answer, in runs/<recipe>-proxy.")
+    ] = False,
     overrides: Overrides = None,
     run_dir: RunDir = None,
     force: Force = False,
@@ -51,7 +54,7 @@ def run(
 
     What is finished is skipped; what was interrupted goes on.
     """
-    _run(recipe, overrides=overrides, run_dir=run_dir, until=until, force=force, verbose=verbose)
+    _run(recipe, overrides=overrides, run_dir=run_dir, until=until, proxy=proxy, force=force, verbose=verbose)
 
 
 @app.command()
@@ -341,13 +344,19 @@ def _run(
     verbose: bool,
     until: str = "reports",
     only: str | None = None,
+    proxy: bool = False,
 ) -> None:
     logs.configure(verbose=verbose)
     recipe = _load(path, overrides)
     from harness.pipeline import run_recipe
 
+    full = _run_folder(recipe, None)
+    if proxy:
+        from harness.backends.embedding import resolve
+
+        recipe = recipe.as_proxy(with_vectors=resolve("auto") == "minilm")
     folder = _run_folder(recipe, run_dir)
-    results = list(run_recipe(recipe, folder, until=until, only=only, force=force))
+    results = list(run_recipe(recipe, folder, until=until, only=only, force=force, reuse=full if proxy else None))
     _print_summary(results, folder)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import shutil
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +37,7 @@ from harness.scoring import stage as scoring
 from harness.states import STATE_FILE, State, begun, ended_badly, state_of
 from harness.store import (
     MANIFEST,
+    STAGE_FOLDERS,
     Run,
     Unit,
     clear_unit,
@@ -95,8 +98,9 @@ class UnitResult:
 
 
 def run_recipe(
-    recipe: Recipe, folder: Path, *, until: str = "reports", only: str | None = None, force: bool = False
-) -> Iterator[UnitResult]:
+    recipe: Recipe, folder: Path, *, until: str = "reports", only: str | None = None, force: bool = False,
+    reuse: Path | None = None,
+) -> Iterator[UnitResult]:  # fmt: skip
     """Run the stages of a recipe in order, yielding each unit as it ends.
 
     Args:
@@ -105,6 +109,8 @@ def run_recipe(
         until: Last stage to run.
         only: Run this stage alone; the tables it reads must be there.
         force: Redo units that are finished.
+        reuse: Another run folder whose tables up to the mixes are copied where this one has none; what they do not fit
+            is redone like anything else that has changed.
 
     Raises:
         ConfigError: An unknown stage name, a folder that holds another recipe's run, or a folder in use.
@@ -113,9 +119,22 @@ def run_recipe(
     names = _stage_names(until, only)
     with _claim(recipe, folder):
         run = Run(recipe=recipe, folder=folder)
+        if reuse is not None and not force:
+            _copy_tables(reuse, folder)
         for name in names:
             for unit in STAGES[name](run):
                 yield run_unit(run, unit, force=force)
+
+
+def _copy_tables(source: Path, folder: Path) -> None:
+    """Stages that come before training, each as a whole or not at all."""
+    for name in takewhile(lambda one: one != "training", STAGES):
+        stage = STAGE_FOLDERS[name]
+        if (source / stage).is_dir() and not (folder / stage).exists():
+            half_written = folder / f".{stage}.tmp"
+            shutil.rmtree(half_written, ignore_errors=True)
+            shutil.copytree(source / stage, half_written)
+            half_written.rename(folder / stage)
 
 
 def run_unit(run: Run, unit: Unit, *, force: bool = False) -> UnitResult:

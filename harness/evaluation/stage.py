@@ -40,6 +40,7 @@ from harness.metrics.uncertainty import MAX_UNDEFINED_SHARE
 from harness.metrics.utility import Kind
 from harness.schemas.curve_mixes import mixes_of_exchange
 from harness.schemas.manifest import Counts
+from harness.schemas.recipe import FINE_TUNED
 from harness.schemas.recipe_parts import Evaluation
 from harness.schemas.tables import (
     CONFUSION,
@@ -59,7 +60,6 @@ from harness.store import Run, Unit, read_table, write_table
 
 log = logging.getLogger(__name__)
 
-LLM = "llm"
 WITHOUT_CONTRASTS = ("majority",)  # a floor, not a competitor: it learns nothing from a mix but its label shares
 # Thousands of small products: on a busy machine their threads wait for one another (4 ms instead of 0.2 ms each).
 BLAS_THREADS = 1
@@ -303,8 +303,8 @@ def _write(folder: Path, tables: Tables, *, rows_in: int, notes: dict[str, Any])
 
 def _prediction_paths(run: Run, mix: str) -> dict[str, list[Path]]:
     """Learner to the predictions of each of its train seeds."""
-    n_seeds = run.recipe.file.training.train_seeds
-    paths = {LLM: [run.path("scoring", mix, f"seed_{k}", "predictions.parquet") for k in range(n_seeds)]}
+    trained = [run.path("scoring", mix, f"seed_{k}", "predictions.parquet") for k in run.recipe.train_seeds]
+    paths = {FINE_TUNED: trained} if trained else {}
     for learner in run.recipe.file.scoring.baselines:
         paths[learner] = [run.path("scoring", mix, learner, "predictions.parquet")]
     return paths

@@ -10,6 +10,7 @@ from harness.reports.ablation_words import difference_words, value_words
 from harness.reports.exchange_words import exchange_markdown
 from harness.reports.inputs import CLASS_METRIC, Inputs
 from harness.reports.leaderboard import markdown_table
+from harness.reports.proxy_words import proxy_markdown
 from harness.reports.regimes import regimes_markdown
 from harness.reports.verdict import judge
 from harness.schemas.mix import Mix
@@ -54,6 +55,8 @@ def ablation_markdown(inputs: Inputs) -> str:
     lines = [f"# What each alignment adds: `{recipe.name}`", ""]
     if recipe.task.file.caution:
         lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
+    if recipe.proxy:
+        lines += [f"> **{wording.PROXY.replace(':', ':**', 1)}", ""]
     lines += suppression.markdown(inputs)
     lines += [
         f"Every difference is in macro-F1 (F1 of a class) on the {wording.SPLIT_NAMES[inputs.split]} split, "
@@ -64,6 +67,7 @@ def ablation_markdown(inputs: Inputs) -> str:
     for learner in inputs.learners:
         if learner != "majority":
             lines += _learner_part(inputs, learner)
+    lines += proxy_markdown(inputs)
     lines += ["## Sentences asked for, kept and dropped", "", arms_table(inputs), ""]
     lines += ["## Audit of the mixes", "", audit_table(inputs), ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"

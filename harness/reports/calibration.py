@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.reports import wording
 from harness.reports.forests import METRIC_COLUMNS
-from harness.reports.inputs import ALL, LLM, OVERALL, Inputs, Row
+from harness.reports.inputs import ALL, OVERALL, Inputs, Row
 from harness.reports.sections import download
 from harness.reports.tips import metric_tip, plural
 from harness.schemas.tables import RELIABILITY, TEMPERATURES
@@ -88,12 +88,12 @@ def _learner(inputs: Inputs, learner: str, found: Mapping[Place, Sequence[Row]])
                 if (diagrams := _diagrams(inputs, learner, found, (variable, level)))
             ],
         }
-        for variable in (inputs.subgroup_variables if learner == LLM else ())
+        for variable in (inputs.subgroup_variables if learner == inputs.main_learner else ())
     ]
     return {
         "learner": learner,
         "name": wording.learner_name(inputs.recipe, learner),
-        "is_main": learner == LLM,
+        "is_main": learner == inputs.main_learner,
         "rows": [_table_row(inputs, mix, learner) for mix in inputs.mixes],
         "diagrams": _diagrams(inputs, learner, found, (OVERALL, ALL)),
         "by_level": [part for part in by_level if part["levels"]],

@@ -9,7 +9,7 @@ from harness.metrics.learning_curve import DEFAULT_FIT
 from harness.reports import wording
 from harness.reports.exchange_plot import CurvePlot, Point, Read, curve_plot
 from harness.reports.exchange_words import CHECK_FIT, price_words, rows_of, table_row, worth_sentence
-from harness.reports.inputs import LLM, Inputs
+from harness.reports.inputs import Inputs
 from harness.reports.sections import download
 from harness.schemas.curve_mixes import mixes_of_exchange
 from harness.schemas.mix import GOLD_ORIGIN
@@ -30,7 +30,7 @@ def exchange_section(inputs: Inputs) -> dict[str, Any] | None:
             {
                 "learner": learner,
                 "name": wording.learner_name(inputs.recipe, learner),
-                "is_main": learner == LLM,
+                "is_main": learner == inputs.main_learner,
                 "sentences": [worth_sentence(inputs, row) for row in rows_of(inputs, learner)],
                 "plot": _plot(inputs, learner, points[learner]),
                 "rows": [table_row(inputs, row) for row in rows_of(inputs, learner)],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.reports import plots, wording
-from harness.reports.inputs import CLASS_METRIC, GAP_LEVEL, GAP_METRIC, LLM, Inputs, Row
+from harness.reports.inputs import CLASS_METRIC, GAP_LEVEL, GAP_METRIC, Inputs, Row
 from harness.reports.sections import Download, download
 from harness.reports.tips import contrast_tip, metric_tip, plural
 
@@ -83,7 +83,7 @@ def subgroup_slots(inputs: Inputs, variable: str) -> list[Slot]:
 def gap_slots(inputs: Inputs, variable: str) -> list[Slot]:
     """The gap between the best and the worst level of a variable, where evaluation wrote one."""
     where = {"metric": GAP_METRIC, "variable": variable, "level": GAP_LEVEL}
-    any_gap = any(inputs.metric(mix, LLM, **where) for mix in inputs.mixes)
+    any_gap = any(inputs.metric(mix, inputs.main_learner, **where) for mix in inputs.mixes)
     return [Slot("Gap: best level minus worst (drawn from 0 on)", where)] if any_gap else []
 
 
@@ -157,7 +157,7 @@ def forests(inputs: Inputs, learner: str) -> dict[str, Any]:
     return {
         "learner": learner,
         "name": wording.learner_name(inputs.recipe, learner),
-        "is_main": learner == LLM,
+        "is_main": learner == inputs.main_learner,
         "by_class": by_class,
         "by_subgroup": [_by_variable(inputs, learner, variable) for variable in inputs.subgroup_variables],
     }

@@ -17,7 +17,7 @@ from harness.reports.forests import (
     size_note,
     subgroup_slots,
 )
-from harness.reports.inputs import LLM, MAIN_METRIC, Inputs, Row
+from harness.reports.inputs import MAIN_METRIC, Inputs, Row
 from harness.reports.sections import download
 from harness.reports.tips import contrast_tip, metric_tip
 from harness.reports.verdict import INTERACTION, extreme_levels, interaction_words
@@ -121,7 +121,7 @@ def square_section(inputs: Inputs, learner: str) -> dict[str, Any] | None:
     return {
         "learner": learner,
         "name": wording.learner_name(inputs.recipe, learner),
-        "is_main": learner == LLM,
+        "is_main": learner == inputs.main_learner,
         "cells": square_cells(inputs, learner),
         "plots": [of_differences(caption, part, found, head="Effect") for part, caption in parts if part],
     }

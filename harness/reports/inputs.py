@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.schemas.manifest import Manifest
-from harness.schemas.recipe import Recipe
+from harness.schemas.recipe import FINE_TUNED, Recipe
 
 Row = Mapping[str, Any]
 
-LLM = "llm"
+LLM = FINE_TUNED
 MAIN_METRIC = "macro_f1"
 CLASS_METRIC = "f1"
 GAP_METRIC, GAP_LEVEL = "macro_f1_gap", "gap"
@@ -123,7 +123,12 @@ class Inputs:
 
     @property
     def learners(self) -> tuple[str, ...]:
-        return (LLM, *self.recipe.file.scoring.baselines)
+        return self.recipe.learners
+
+    @property
+    def main_learner(self) -> str:
+        """The one that verdicts are about: the fine-tuned model, or in a proxy run the first of the cheap ones."""
+        return self.recipe.learners[0]
 
     def metric(
         self,

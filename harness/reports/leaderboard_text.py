@@ -142,6 +142,8 @@ def leaderboard_markdown(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:
     lines = [f"# Leaderboard of `{recipe.name}`", ""]
     if recipe.task.file.caution:
         lines += [f"> **Caution.** {' '.join(recipe.task.file.caution.split())}", ""]
+    if recipe.proxy:
+        lines += [f"> **{wording.PROXY.replace(':', ':**', 1)}", ""]
     lines += suppression.markdown(inputs)
     lines += [
         f"Task `{recipe.task.id}`, version {recipe.task.file.version}; {wording.SPLIT_NAMES[inputs.split]} split; "

@@ -15,8 +15,9 @@ from harness.reports.calibration import calibration_section
 from harness.reports.exchange import exchange_section
 from harness.reports.fidelity import fidelity_section
 from harness.reports.forests import forests
-from harness.reports.inputs import LLM, Inputs
+from harness.reports.inputs import Inputs
 from harness.reports.leaderboard import LeaderboardRow
+from harness.reports.proxy import proxy_section
 from harness.reports.regimes import regimes_section
 from harness.reports.tips import contrast_tip, metric_tip, plural
 from harness.reports.verdict import SIGNIFICANCE, verdict
@@ -76,6 +77,8 @@ def _results(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
     ]
     squares = [gains.square_section(inputs, learner) for learner in competing]
     return {
+        "proxy": wording.PROXY,
+        "agreement_of_proxies": proxy_section(inputs),
         "verdict": verdict(inputs),
         "leaderboard": _leaderboard(inputs, rows),
         "test_size": next(
@@ -99,7 +102,7 @@ def _results(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             {
                 "learner": learner,
                 "name": wording.learner_name(recipe, learner),
-                "is_main": learner == LLM,
+                "is_main": learner == inputs.main_learner,
                 "matrices": found,
                 "download": sections.confusion_download(inputs, learner, found),
             }

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.reports import wording
 from harness.reports.ablation_words import difference_words, value_words
-from harness.reports.inputs import LLM, Inputs
+from harness.reports.inputs import Inputs
 from harness.reports.leaderboard import markdown_table
 from harness.reports.tips import contrast_tip, metric_tip
 
@@ -48,7 +48,12 @@ def _row(inputs: Inputs, learner: str, mix: str, regime: str) -> dict[str, Any]:
 def regimes_section(inputs: Inputs) -> list[dict[str, Any]]:
     """Of every learner that competes; empty where the recipe has one regime only."""
     return [
-        {"learner": one, "name": wording.learner_name(inputs.recipe, one), "is_main": one == LLM, "rows": rows}
+        {
+            "learner": one,
+            "name": wording.learner_name(inputs.recipe, one),
+            "is_main": one == inputs.main_learner,
+            "rows": rows,
+        }
         for one in inputs.learners
         if one != "majority" and (rows := regimes(inputs, one))
     ]

@@ -112,7 +112,7 @@ def input_files(run: Run) -> list[Path]:
     found += [run.path("generation", arm, "synthetic.parquet") for arm in arms]
     found += [run.path("annotation", arm, "sentences.parquet") for arm in arms]
     found += [run.path("mixes", mix, f"{name}.parquet") for mix in mixes for name in ("train", "audit")]
-    found += [run.path("training", mix, f"seed_{k}", "log.parquet") for mix in mixes for k in train_seeds(run)]
+    found += [run.path("training", mix, f"seed_{k}", "log.parquet") for mix in mixes for k in run.recipe.train_seeds]
     found += [run.path("evaluation", f"{name}.parquet") for name in ("metrics", "contrasts", "confusion", "ties")]
     found += [fidelity_file(run)] if arms else []
     optional = (*rejected_files(run), *agreement_files(run).values(), *calibration_files(run), exchange_file(run))
@@ -143,10 +143,6 @@ def rejected_files(run: Run) -> list[Path]:
         for arm in run.recipe.used_arms
         for stage in ("generation", "annotation")
     ]
-
-
-def train_seeds(run: Run) -> range:
-    return range(run.recipe.file.training.train_seeds)
 
 
 def write_reports(run: Run, folder: Path) -> Counts:
@@ -198,7 +194,7 @@ def read_inputs(run: Run) -> Inputs:
         gold_statistics=read_rows(run.path("cohort", "gold_statistics.parquet"), GOLD_STATISTICS),
         composition={mix: _composition(run.path("mixes", mix, "train.parquet")) for mix in mixes},
         audit={mix: read_rows(run.path("mixes", mix, "audit.parquet"), AUDIT) for mix in mixes},
-        curves=[_curve(run, mix, seed) for mix in mixes for seed in train_seeds(run)],
+        curves=[_curve(run, mix, seed) for mix in mixes for seed in run.recipe.train_seeds],
         samples={arm: _samples(run, arm) for arm in recipe.used_arms},
         arms={arm: _arm_counts(run, arm) for arm in recipe.used_arms},
         manifests=manifests,

@@ -13,6 +13,11 @@ from harness.reports.leaderboard import EQUAL, budget_words
 INTERACTION = "(interaction)"  # the level of the rows that ask whether a gain differs between levels
 SIGNIFICANCE = 0.05  # the level at which the family of comparisons is controlled; the field's convention
 Kind = Literal["better", "worse", "no evidence", "too small", "not computed"]
+BASELINES = {
+    "minilm": "logistic regression on MiniLM vectors of the same mix",
+    "tfidf": "TF-IDF with logistic regression on the same mix",
+    "majority": "the majority class",
+}
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,15 @@ class Verdict:
     """What a reader must know beside the verdict: one seed, unequal budgets, the test that was used."""
 
 
-def judge(inputs: Inputs, mix: str, learner: str = LLM) -> MixVerdict:
-    """Read one contrast (macro-F1, overall) as a verdict.
+def judge(inputs: Inputs, mix: str, learner: str | None = None) -> MixVerdict:
+    """Read one contrast (macro-F1, overall) of the main learner, or of another, as a verdict.
 
     Without a difference that is significant, `no evidence` says that one that matters (`relevant_difference` of the
     recipe) would have been found with probability 0.8, and `too small` that it would not. The difference that was
     observed has no part in that: it is nearly always below the detectable one where it is not significant (Hoenig and
     Heisey, The American Statistician 55 (2001) 19-24).
     """
-    row = inputs.contrast(mix, learner)
+    row = inputs.contrast(mix, learner or inputs.main_learner)
     if row is None:
         return MixVerdict(mix, "not computed", "not been compared")
     if row["status"] == wording.SUPPRESSED:
@@ -124,7 +129,7 @@ def _first(inputs: Inputs, ordered: Sequence[MixVerdict]) -> str:
     if not ordered:
         return f"Only {inputs.reference} was trained on, so there is nothing to compare it with."
     opening = (
-        f"Macro-F1 of the fine-tuned {wording.base_model_name(inputs.recipe)} on the "
+        f"Macro-F1 of {_main_words(inputs)} on the "
         f"{wording.SPLIT_NAMES[inputs.split]} patients, against training on {inputs.reference}: "
     )
     clauses = [f"{OPENINGS[one.kind].format(mix=one.mix)} {one.words}" for one in ordered[:2]]
@@ -136,15 +141,20 @@ def _first(inputs: Inputs, ordered: Sequence[MixVerdict]) -> str:
     return opening + "; ".join(clauses) + "."
 
 
+def _main_words(inputs: Inputs) -> str:
+    if inputs.main_learner == LLM:
+        return f"the fine-tuned {wording.base_model_name(inputs.recipe)}"
+    return wording.learner_name(inputs.recipe, inputs.main_learner)
+
+
 def _second(inputs: Inputs, mix: str) -> str:
-    own = inputs.metric(mix, LLM)
-    name = f"the fine-tuned {wording.base_model_name(inputs.recipe)}"
+    main = inputs.main_learner
+    own = inputs.metric(mix, main)
+    name = _main_words(inputs)
     if own is None or not _has_value(own):
         return f"The score of {name} on {mix} is missing ({wording.status_words(own)})."
-    baselines = {"tfidf": "TF-IDF with logistic regression on the same mix",
-                 "minilm": "MiniLM vectors with logistic regression on the same mix",
-                 "majority": "the majority class"}  # fmt: skip
-    scored = {what: row for learner, what in baselines.items() if _has_value(row := inputs.metric(mix, learner))}
+    others = {what: inputs.metric(mix, learner) for learner, what in BASELINES.items() if learner != main}
+    scored = {what: row for what, row in others.items() if _has_value(row)}
     reached = f"Trained on {mix}, {name} reaches {wording.number(own['value'])}"
     if not scored:
         return f"{reached}; no baseline was scored beside it."
@@ -170,15 +180,14 @@ def _beside(own: Row, other: Row) -> str:
 
 def _remarks(inputs: Inputs) -> list[str]:
     remarks = []
-    seeds = {len(inputs.train_seeds(mix, LLM)) for mix in inputs.mixes}
-    if seeds <= {0, 1}:
+    if not inputs.recipe.proxy and {len(inputs.train_seeds(mix, LLM)) for mix in inputs.mixes} <= {0, 1}:
         remarks.append("One train seed per mix: how much a second training would differ is in none of these intervals.")
     remarks += [
         f"{mix}: {words}." for mix in inputs.other_mixes if (words := budget_words(inputs, mix)) not in ("", EQUAL)
     ]
     main = main_mix(inputs)
     remarks += _level_remarks(inputs, main) if main else []
-    if "tfidf" in inputs.learners:
+    if "tfidf" in inputs.learners[1:]:
         remarks += _tfidf_remark(inputs)
     remarks.append("Models are compared with the baselines by their intervals only; no test was made between learners.")
     return remarks
@@ -200,7 +209,8 @@ def _level_remarks(inputs: Inputs, mix: str) -> list[str]:
     rows = [
         row
         for variable in inputs.subgroup_variables
-        if (row := inputs.contrast(mix, LLM, variable=variable, level=INTERACTION)) and row["p_adjusted"] is not None
+        if (row := inputs.contrast(mix, inputs.main_learner, variable=variable, level=INTERACTION))
+        and row["p_adjusted"] is not None
     ]
     titles = {row["subgroup_variable"]: wording.variable_title(inputs.recipe, row["subgroup_variable"]) for row in rows}
     differing = [row for row in rows if row["p_adjusted"] < SIGNIFICANCE]

@@ -16,6 +16,11 @@ NONE = "\u2014"
 DAGGER = "\u2020"
 SUPPRESSED = "suppressed"  # status of a value that rests on too few patients to be shown
 
+PROXY = (
+    "Proxy: nothing was fine-tuned. Cheap learners on words and sentence vectors stand in for the language model; how "
+    "far they agree with it is in the report of a run that has both."
+)
+
 LEARNER_NAMES = {"tfidf": "TF-IDF + logistic regression", "minilm": "MiniLM + logistic regression",
                  "majority": "majority class"}  # fmt: skip
 METRIC_NAMES = {

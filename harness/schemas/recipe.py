@@ -29,6 +29,7 @@ from harness.schemas.shipped import shipped
 from harness.schemas.task import ID_PATTERN, Task, load_task
 
 SPLITS = ("train", "validation", "test")
+FINE_TUNED = "llm"  # the learner that is trained; what tables call it
 PartT = TypeVar("PartT", bound=Settings | None)
 
 
@@ -66,6 +67,18 @@ class Recipe(Settings):
     file: RecipeFile
     task: Task
     mixes: tuple[Mix, ...]
+    proxy: bool = False
+    """Cheap learners stand in for fine-tuning: nothing is trained."""
+
+    @property
+    def train_seeds(self) -> range:
+        """Train seeds of each mix; none where nothing is trained."""
+        return range(0 if self.proxy else self.file.training.train_seeds)
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Who learns every mix; the first is the one that the report is about."""
+        return (*(() if self.proxy else (FINE_TUNED,)), *self.file.scoring.baselines)
 
     @property
     def seed(self) -> int:
@@ -88,6 +101,17 @@ class Recipe(Settings):
         raise ConfigError(
             f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])} known: {known}"
         )
+
+    def as_proxy(self, *, with_vectors: bool) -> Recipe:
+        """The same experiment with the cheap learners alone, under a name of its own.
+
+        Args:
+            with_vectors: Whether sentence vectors are at hand for the better of the two.
+        """
+        learners = (*(("minilm",) if with_vectors else ()), "tfidf", "majority")
+        scoring = self.file.scoring.model_copy(update={"baselines": learners})
+        file = self.file.model_copy(update={"scoring": scoring})
+        return self.model_copy(update={"name": f"{self.name}-proxy", "file": file, "proxy": True})
 
     def budget(self, mix: Mix) -> TrainingBudget:
         """What one run of this mix is trained for: the mix's own budget, or the recipe's."""

@@ -40,7 +40,7 @@ Baseline = Literal["tfidf", "minilm", "majority"]
 def units(run: Run) -> list[Unit]:
     found = []
     for mix in run.recipe.mixes:
-        found += [_llm_unit(run, mix, k) for k in range(run.recipe.file.training.train_seeds)]
+        found += [_llm_unit(run, mix, k) for k in run.recipe.train_seeds]
         found += [_baseline_unit(run, mix, name) for name in run.recipe.file.scoring.baselines]
     return found
 

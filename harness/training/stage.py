@@ -14,7 +14,7 @@ from harness.training.launch import TRAINER_LOG, accelerate_config, claim_cell, 
 
 
 def units(run: Run) -> list[Unit]:
-    return [unit(run, mix, k) for mix in run.recipe.mixes for k in range(run.recipe.file.training.train_seeds)]
+    return [unit(run, mix, k) for mix in run.recipe.mixes for k in run.recipe.train_seeds]
 
 
 def unit(run: Run, mix: Mix, seed_index: int, work: Callable[[Path], Counts] | None = None) -> Unit:

@@ -273,7 +273,7 @@ HANDED_ON = {
 }  # fmt: skip
 WITHHELD_FROM = {
     "metrics", "contrasts", "ties", "confusion", "gold_statistics", "reliability", "temperatures", "fidelity", "audit",
-    "composition", "manifests", "n_withheld",
+    "composition", "manifests", "n_withheld", "exchange",
 }  # fmt: skip
 
 
