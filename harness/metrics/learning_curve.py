@@ -2,7 +2,7 @@
 
 Points of one curve, or of thousands of replicates of it, go in; all are fitted at once. Two fits are there. `power` is
 smooth and uses every point, so it can be read between and a little beyond them, at the price of a shape that is
-assumed; it is the default, because in simulations it covered as well and left fewer intervals open above
+assumed; it is the default, because in simulations it covered better where the assumption holds
 (docs/exchange_rate.md). `monotone` assumes only that more gold does no harm; it says nothing beyond the points, and
 stands beside the default to show what the assumption did.
 """
