@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -217,8 +218,11 @@ def test_the_floor_is_that_of_giving_every_label_to_every_sentence(run: Run) -> 
 def test_the_leaderboard_and_the_page_are_written(run: Run) -> None:
     board = run.path("reports", "leaderboard.csv").read_text(encoding="utf-8").splitlines()
     assert len(board) == 1 + 2 * 3  # two mixes: the model, TF-IDF and the floor
+    rows = list(csv.DictReader(board))
+    assert all(row["exact_match"] and not row["accuracy"] for row in rows)
     page = run.path("reports", "report.html").read_text(encoding="utf-8")
     assert "memory trouble" in page
+    assert '<th scope="col" class="num">Exact match</th>' in page
     assert "Confusion matrices" not in page  # one label is taken for another; sets of labels are not
 
 

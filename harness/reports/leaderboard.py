@@ -46,6 +46,10 @@ class LeaderboardRow:
     accuracy: float | None
     accuracy_ci_low: float | None
     accuracy_ci_high: float | None
+    exact_match: float | None
+    """In place of accuracy where sentences have several labels; so are its bounds."""
+    exact_match_ci_low: float | None
+    exact_match_ci_high: float | None
     reference_mix: str
     difference: float | None
     difference_ci_low: float | None
@@ -167,7 +171,7 @@ def _row(inputs: Inputs, mix: str, learner: str) -> LeaderboardRow:
 
 def _metrics(inputs: Inputs, mix: str, learner: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in (MAIN_METRIC, "weighted_f1", "accuracy", "ece", "brier", "ece_scaled", "brier_scaled"):
+    for name in (MAIN_METRIC, "weighted_f1", "accuracy", "exact_match", "ece", "brier", "ece_scaled", "brier_scaled"):
         found |= _interval(name, "value", inputs.metric(mix, learner, metric=name))
     return found
 

@@ -115,7 +115,7 @@ def test_the_page_opens_whole_quietly_and_asks_nobody(at: Any, path: Path) -> No
     headings = [heading.text for heading in css(at, "h2")]
     assert headings == [
         "Verdict", "Leaderboard", "By class", "By patient subgroup", "What each alignment adds",
-        "What this test set could have found", "Calibration", "Confusion matrices", "Training",
+        "What this test set could have found", "Regimes", "Would a cheap learner have said the same?", "Calibration", "Confusion matrices", "Training",
         "Fidelity: what was aligned, and what was not", "Synthetic sentences", "Data and audit", "Time and memory", "How every number came about",
     ]  # fmt: skip
     assert "gold_dualalign is better" in css(at, ".verdict")[0].text

@@ -25,7 +25,7 @@ JobType = Literal["generate", "mix", "train", "score", "evaluate"]
 
 ID_LENGTH = 16  # hexadecimal digits; W&B allows up to 128 characters
 TAG_LENGTH = 64  # characters W&B allows
-SUMMARY_METRICS = ("macro_f1", "weighted_f1", "accuracy", "ece", "brier")
+SUMMARY_METRICS = ("macro_f1", "weighted_f1", "accuracy", "exact_match", "ece", "brier")
 SAMPLE_COLUMNS = ("arm", "label", "text")
 
 
