@@ -49,6 +49,7 @@ def rescaled(spread: Spread, *, patients: float = 1.0, n_seeds: int | None = Non
         patients=spread.patients / patients**0.5,
         df_patients=max(1.0, (spread.df_patients + 1) * patients - 1),
         seeds=spread.seeds * (now / wanted) ** 0.5,
+        taken_off=spread.taken_off * now / wanted / patients,
         df_seeds=max(0, wanted - 1),
     )
 

@@ -61,7 +61,7 @@ def p_with_seeds(p_value: float, difference: float, spread: Spread) -> float:
         difference: The difference as it was found.
         spread: Of the difference.
     """
-    if spread.reason or spread.seeds == 0:
+    if spread.reason or spread.seeds == spread.taken_off == 0:
         return p_value
     reached = abs(difference)
     if spread.patients > SAME:

@@ -123,6 +123,10 @@ def test_seeds_raise_a_p_value_and_their_absence_leaves_it() -> None:
     assert p_with_seeds(0.03, 0.05, Spread(0.02, 0.0, 30, 2)) == 0.03
     little, much = (p_with_seeds(0.03, 0.05, Spread(0.02, seeds, 30, 2)) for seeds in (0.001, 0.02))
     assert 0.03 < little < 0.04 < much < 1
+    # Seeds that show nothing beyond patients still count where a family asks for a strict level, and only there.
+    hidden = Spread(0.02, 0.0, 30, 2, taken_off=0.0004)
+    assert p_with_seeds(0.06, 0.05, hidden) == pytest.approx(0.06, rel=1e-6)
+    assert p_with_seeds(0.002, 0.07, hidden) > 0.004
     # The permutation found exactly what t with 30 degrees of freedom says: then it is the interval's p-value.
     spread = Spread(0.02, 0.01, 30, 2)
     of_patients = wald_p(0.05, Spread(0.02, 0.0, 30, 0))

@@ -115,6 +115,23 @@ def test_half_widths_join_as_the_root_of_squares() -> None:
     assert half_width(Spread(0.02, 0.01, 19, 2), 0.95) == pytest.approx(both, abs=1e-5)
 
 
+def test_stricter_levels_put_back_some_of_what_patients_explain_of_the_seeds() -> None:
+    bare, full = Spread(0.02, 0.01, 19, 2), Spread(0.02, 0.01, 19, 2, taken_off=0.0004)
+    for confidence in (0.8, 0.95):
+        assert half_width(full, confidence) == half_width(bare, confidence)
+    # At 99% it is a fifth of the usual 5%: 0.3 * 0.8 * 0.0004 comes back. t(19) at 99% is 2.8609, t(2) is 9.9248.
+    expected = np.hypot(0.02 * 2.8609, np.sqrt(0.01**2 + 0.3 * 0.8 * 0.0004) * 9.9248)
+    assert half_width(full, 0.99) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_is_taken_off_is_no_more_than_seeds_scatter() -> None:
+    replicates = np.array([[0.1, 0.3], [0.3, 0.1]])
+    alike = spread_of(replicates, np.array([0.2, 0.2]), n_patients=2, n_effective=2)
+    assert (alike.seeds, alike.taken_off) == (0, 0)
+    apart = spread_of(replicates, np.array([0.1, 0.3]), n_patients=2, n_effective=2)  # scatter 0.02 / 2, shared 0.02
+    assert (apart.seeds, apart.taken_off) == (0, pytest.approx(0.01))
+
+
 def test_bounded_intervals_stay_inside_and_are_the_plain_ones_in_the_middle() -> None:
     spread = Spread(0.01, 0.0, 40, 0)
     middle = bounded_interval(0.5, spread, confidence=0.95, bounds=(0, 1))
