@@ -52,7 +52,7 @@ from harness.pipeline import run_unit
 from harness.schemas.recipe import load_recipe
 from harness.schemas.tables import TRAIN, TRAINING_LOG
 from harness.store import Run, read_rows, read_table, write_json
-from harness.training.job import LOG_TABLE, SETTINGS_FILE, TrainingJob, job_for, train_table
+from harness.training.job import LOG_TABLE, SETTINGS_FILE, TrainingJob, job_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20260101
@@ -157,9 +157,10 @@ def _prepare(folder: Path, updates: int) -> TrainingJob:
     for units in (cohort.units, mixes.units):
         for unit in units(run):
             run_unit(run, unit, force=True)
-    job = job_for(run, run.recipe.mixes[0], 0)
+    mix = run.recipe.mixes[0]
+    job = job_for(run, mix, 0)
     write_json(folder / "job.json", job.model_dump(mode="json"))
-    train_table(run, job.mix).rename(folder / "train.parquet")
+    run.mix_table(mix, 0).rename(folder / "train.parquet")
     return job
 
 

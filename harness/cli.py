@@ -74,6 +74,9 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
     typer.echo(f"  mixes        {', '.join(mix.name for mix in loaded.mixes)}")
     typer.echo(f"  base model   {training.base_model} ({training.method})")
     typer.echo(f"  runs         {len(loaded.mixes)} mixes x {training.train_seeds} train seeds = {n_cells}")
+    drawn = [mix.name for mix in loaded.mixes if mix.draws_patients]
+    if drawn:
+        typer.echo(f"  patients     drawn anew for each train seed: {', '.join(drawn)}")
     for mix in loaded.mixes:
         typer.echo(f"  budget       {mix.name}: {_budget_words(loaded.budget(mix), training.global_batch_size)}")
 

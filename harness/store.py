@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError, DiskFullError
 from harness.schemas.manifest import Counts, Manifest
+from harness.schemas.mix import Mix
 from harness.schemas.recipe import Recipe
 from harness.schemas.tables import TableSpec
 from harness.schemas.task import Task
@@ -270,8 +271,16 @@ class Run:
         return self.task.path(self.task.file.trajectory)
 
     def path(self, stage: str, *parts: str) -> Path:
-        """E.g. `run.path("mixes", "gold", "train.parquet")` -> `runs/<recipe>/04_mixes/gold/train.parquet`."""
+        """E.g. `run.path("scoring", "gold", "tfidf")` -> `runs/<recipe>/06_scoring/gold/tfidf`."""
         return self.folder.joinpath(STAGE_FOLDERS[stage], *parts)
+
+    def mix_table(self, mix: Mix, seed_index: int, name: str = "train") -> Path:
+        """Where a table of what this train seed learns from lies."""
+        return self.path("mixes", mix.unit_name(seed_index), f"{name}.parquet")
+
+    def mix_tables(self, mix: Mix, name: str = "train") -> list[Path]:
+        """The same table of every draw of a mix's patients; one where it draws none."""
+        return [self.mix_table(mix, k, name) for k in self.recipe.draws(mix)]
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _train_cell(given: argparse.Namespace) -> None:
     from harness.schemas.manifest import Counts
     from harness.schemas.recipe import load_recipe
     from harness.store import Run, hash_inputs, is_finished, unit_folder, write_json
-    from harness.training.job import SETTINGS_FILE, job_for, train_table
+    from harness.training.job import SETTINGS_FILE, job_for
     from harness.training.launch import claim_cell
     from harness.training.stage import unit
 
@@ -150,7 +150,7 @@ def _train_cell(given: argparse.Namespace) -> None:
 
         if _rank() == 0:
             write_json(folder / SETTINGS_FILE, job.model_dump(mode="json"))
-        return train(job, train_table(run, mix.name), folder)
+        return train(job, run.mix_table(mix, given.seed), folder)
 
     cell = unit(run, mix, given.seed, work)
     folder = unit_folder(run, cell)

@@ -50,6 +50,17 @@ def test_stages_and_their_folders_are_in_the_same_order() -> None:
     assert sorted(STAGE_FOLDERS.values()) == list(STAGE_FOLDERS.values())
 
 
+def test_a_train_seed_learns_from_its_own_patients_and_cheap_learners_from_those_of_seed_0(tmp_path: Path) -> None:
+    run = Run(load_recipe(shipped("recipes") / "exchange_rate.yaml"), tmp_path)
+    reads = {unit.title: unit.inputs[0] for stage in ("training", "scoring") for unit in STAGES[stage](run)}
+    for k in range(3):
+        assert reads[f"training/gold_25/seed_{k}"] == run.path("mixes", "gold_25", f"seed_{k}", "train.parquet")
+        assert reads[f"training/gold/seed_{k}"] == run.path("mixes", "gold", "train.parquet")
+    assert reads["scoring/gold_25/tfidf"] == run.path("mixes", "gold_25", "seed_0", "train.parquet")
+    written = {run.path("mixes", unit.name, "train.parquet") for unit in STAGES["mixes"](run)}
+    assert {path for title, path in reads.items() if title.startswith("training")} == written
+
+
 def test_a_finished_unit_is_skipped(make: Callable[..., tuple[Run, Unit, list[Path]]]) -> None:
     run, one, calls = make()
     assert not run_unit(run, one).skipped

@@ -15,7 +15,7 @@ from harness.schemas.shipped import shipped
 from harness.schemas.tables import METRICS
 from harness.store import STAGE_FOLDERS, read_rows
 
-SMALL = ["mixes=[gold, gold_unguided, unguided]", "evaluation.n_bootstrap=200",
+SMALL = ["mixes=[gold, exchange_rate/gold_50, gold_unguided, unguided]", "evaluation.n_bootstrap=200",
          "evaluation.subgroups=[sex]", "fidelity.max_sentences=60", "fidelity.embedding=tfidf",
          "tracking.wandb.mode=disabled"]  # fmt: skip
 
@@ -39,6 +39,8 @@ def test_nothing_is_trained_and_what_a_full_run_made_is_used(ended: tuple[Path, 
     assert not (folder / STAGE_FOLDERS["training"]).exists()
     skipped = {result.unit.stage for result in results if result.skipped}
     assert skipped == {"cohort", "alignment", "generation", "annotation", "mixes"}
+    # three train seeds drew patients, and the cheap learners learn once
+    assert [result.unit.name for result in results if "mixes/gold_50" in result.unit.title] == ["gold_50/seed_0"]
     assert {result.unit.name.split("/")[1] for result in results if result.unit.stage == "scoring"} == {
         "tfidf", "majority"}  # fmt: skip
 

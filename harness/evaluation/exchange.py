@@ -1,7 +1,9 @@
 """What a synthetic sentence is worth in gold, from the mixes of a recipe themselves.
 
 Mixes of gold alone that draw on different amounts of it are the points of a learning curve; each mix with one arm is
-read off it. How many sentences a mix holds is counted in its table: distinct ones that the run was shown.
+read off it. How many sentences a mix holds is counted in its table: distinct ones that the run was shown. Where train
+seeds draw patients of their own it is the mean over their tables; that one holds more than another is part of the error
+of the draw, which the scatter of seeds holds.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ NO_LOWER = "no lower bound but that of no gold at all"
 
 @dataclass(frozen=True)
 class MixSize:
-    """Distinct sentences that a mix shows.
+    """Distinct sentences that a mix shows, in the mean over its draws of patients.
 
     Attributes:
         arm: The one arm it draws from; None for gold alone.
@@ -41,8 +43,16 @@ class MixSize:
     n_synthetic: int
 
 
-def size_of(train: pa.Table) -> MixSize:
-    """Counted in a mix's `train` table, columns origin and sentence_id."""
+def size_of(draws: Sequence[pa.Table]) -> MixSize:
+    """Counted in the `train` table of each draw, columns origin and sentence_id; rounded to whole sentences."""
+    sizes = [_size_of(train) for train in draws]
+    n_gold, n_synthetic = (
+        round(float(np.mean(counts))) for counts in zip(*((one.n_gold, one.n_synthetic) for one in sizes), strict=True)
+    )
+    return MixSize(sizes[0].arm, n_gold, n_synthetic)
+
+
+def _size_of(train: pa.Table) -> MixSize:
     counted = train.group_by("origin").aggregate([("sentence_id", "count_distinct")])
     distinct = dict(zip(counted["origin"].to_pylist(), counted["sentence_id_count_distinct"].to_pylist(), strict=True))
     n_gold = distinct.pop(GOLD_ORIGIN, 0)

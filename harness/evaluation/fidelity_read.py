@@ -118,7 +118,7 @@ def input_files(run: Run) -> list[Path]:
         found += [run.path("generation", arm, "synthetic.parquet"), run.path("annotation", arm, "sentences.parquet")]
         if run.recipe.arms[arm].unit == "note":
             found.append(run.path("generation", arm, "planned.parquet"))
-    found += [run.path("mixes", mix.name, "audit.parquet") for mix in run.recipe.mixes]
+    found += _audits(run)
     files = (run.population_file, run.trajectory_file, run.task.path(run.task.file.lexicon))
     return found + [path for path in files if path is not None]
 
@@ -182,9 +182,13 @@ def _read_notes(run: Run, name: str, reader: Reader, moments: Mapping[str, float
 def read_audit(run: Run, arm: str) -> list[dict[str, Any]]:
     """Audit rows of an arm: of each check, the mix that checked most of its sentences; the first mix in a tie."""
     largest: dict[tuple[str, str], dict[str, Any]] = {}
-    for mix in run.recipe.mixes:
-        for row in read_rows(run.path("mixes", mix.name, "audit.parquet"), AUDIT):
+    for path in _audits(run):
+        for row in read_rows(path, AUDIT):
             key = row["check"], row["against"]
             if row["origin"] == arm and row["n_checked"] > largest.get(key, {"n_checked": -1})["n_checked"]:
                 largest[key] = row
     return [largest[key] for key in sorted(largest)]
+
+
+def _audits(run: Run) -> list[Path]:
+    return [path for mix in run.recipe.mixes for path in run.mix_tables(mix, "audit")]

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def units(run: Run) -> list[Unit]:
         Unit(
             stage="evaluation",
             name="",
-            inputs=[run.path("cohort", "gold.parquet"), *_all_paths(run), *_train_paths(run).values()],
+            inputs=[run.path("cohort", "gold.parquet"), *_all_paths(run), *chain(*_train_paths(run).values())],
             settings=settings,
             seed_path=("evaluation",),
             work=partial(_work, run),
@@ -254,7 +255,10 @@ def _add_ties(tables: Tables, found: Mapping[str, LearnerRows], panel: Panel, *,
 def _add_exchange(tables: Tables, found: Mapping[str, LearnerRows], run: Run) -> None:
     """What a synthetic sentence is worth in gold, where the recipe has a learning curve."""
     counted = ["origin", "sentence_id"]
-    sizes = {mix: size_of(read_table(path, TRAIN, columns=counted)) for mix, path in _train_paths(run).items()}
+    sizes = {
+        mix: size_of([read_table(path, TRAIN, columns=counted) for path in draws])
+        for mix, draws in _train_paths(run).items()
+    }
     confidence = run.recipe.file.evaluation.confidence
     for learner, one in found.items():
         if learner not in WITHOUT_CONTRASTS:
@@ -314,9 +318,9 @@ def _all_paths(run: Run) -> list[Path]:
     return [path for mix in run.recipe.mixes for paths in _prediction_paths(run, mix.name).values() for path in paths]
 
 
-def _train_paths(run: Run) -> dict[str, Path]:
-    """Tables in which the sentences of the learning curve and of what is read off it are counted."""
-    return {mix.name: run.path("mixes", mix.name, "train.parquet") for mix in mixes_of_exchange(run.recipe)}
+def _train_paths(run: Run) -> dict[str, list[Path]]:
+    """Tables in which sentences of the learning curve and of what is read off it are counted, one for each draw."""
+    return {mix.name: run.mix_tables(mix) for mix in mixes_of_exchange(run.recipe)}
 
 
 def _declared_levels(run: Run) -> dict[str, list[str]]:

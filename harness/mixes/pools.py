@@ -46,19 +46,21 @@ def gold_pool(gold: pa.Table, split: str) -> Pool:
     return Pool(GOLD_ORIGIN, rows.select(["sentence_id", "patient_id", "text", "label"]).combine_chunks())
 
 
-def of_patients(pool: Pool, share: float, *, root_seed: int) -> Pool:
+def of_patients(pool: Pool, share: float, *, root_seed: int, seed_index: int) -> Pool:
     """Gold of a share of the patients, at least one of them.
 
-    Patients are put in one order for the whole recipe and the first of them taken: a smaller share is a part of a
-    larger one, whatever mix asks, and neither the names of mixes nor the order of rows move it.
+    Every train seed puts the patients in an order of its own and takes the first of them. So the scatter of seeds holds
+    the error of which patients were drawn. Within a seed a smaller share is a part of a larger one, whatever mix asks,
+    which keeps mixes paired; neither the names of mixes nor the order of rows move it.
 
     Args:
         pool: Training gold.
         share: In (0, 1].
-        root_seed: The recipe's; the order comes from its child ("mixes", "patients").
+        root_seed: The recipe's; the order comes from its child ("mixes", "patients", seed_index).
+        seed_index: The train seed.
     """
     known = sorted(set(pool.rows["patient_id"].to_pylist()))
-    order = generator(root_seed, "mixes", "patients").permutation(len(known))
+    order = generator(root_seed, "mixes", "patients", str(seed_index)).permutation(len(known))
     taken = [known[place] for place in order[: max(1, round(share * len(known)))]]
     return pool.keep(pc.is_in(pool.rows["patient_id"], pa.array(taken, pa.string())).to_numpy())
 

@@ -3,12 +3,14 @@
 Every mix shows updates x global batch size examples. At a budget of updates they are as many in every mix of a recipe,
 which makes mixes comparable and means that a small source repeats: the notes of the manifest say how often. At a budget
 of supervised tokens or epochs the number of updates follows from the mix, here.
+
+A mix that takes gold of a share of the patients has one table for each train seed, with patients of its own.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,16 +42,16 @@ OUTPUTS = ("train.parquet", "validation.parquet", "audit.parquet", "rejected.par
 
 
 def units(run: Run) -> list[Unit]:
-    """One unit per mix of the recipe."""
-    return [_unit(run, mix) for mix in run.recipe.mixes]
+    """One unit per mix of the recipe, or per train seed of a mix that draws patients."""
+    return [_unit(run, mix, k) for mix in run.recipe.mixes for k in run.recipe.draws(mix)]
 
 
-def _unit(run: Run, mix: Mix) -> Unit:
+def _unit(run: Run, mix: Mix, seed_index: int) -> Unit:
     arms = [origin for origin in mix.origins if origin != GOLD_ORIGIN]
     training, task = run.recipe.file.training, run.task
     return Unit(
         stage="mixes",
-        name=mix.name,
+        name=mix.unit_name(seed_index),
         inputs=(_gold_path(run), *(_arm_path(run, arm) for arm in arms)),
         settings={
             "sources": [source.model_dump(mode="json") for source in mix.sources],
@@ -64,8 +66,8 @@ def _unit(run: Run, mix: Mix) -> Unit:
             "classify_template": template_source(task, task.file.prompts.classify),
             "audit": AUDIT_SETTINGS,
         },
-        seed_path=("mixes", mix.name),
-        work=partial(_work, run, mix),
+        seed_path=_seed_path(mix, seed_index),
+        work=partial(_work, run, mix, seed_index),
         outputs=OUTPUTS,
     )
 
@@ -78,7 +80,11 @@ def _arm_path(run: Run, arm: str) -> Path:
     return run.path("annotation", arm, "sentences.parquet")
 
 
-def _work(run: Run, mix: Mix, folder: Path) -> Counts:
+def _seed_path(mix: Mix, seed_index: int) -> tuple[str, ...]:
+    return ("mixes", *mix.unit_name(seed_index).split("/"))
+
+
+def _work(run: Run, mix: Mix, seed_index: int, folder: Path) -> Counts:
     from harness.backends.tokenizer import count_supervised
 
     training = run.recipe.file.training
@@ -91,30 +97,31 @@ def _work(run: Run, mix: Mix, folder: Path) -> Counts:
     )
     gold = read_table(_gold_path(run), GOLD)
     pools = [
-        training_gold(gold, mix, source.patients, root_seed=run.seed)
+        training_gold(gold, mix, source.patients, root_seed=run.seed, seed_index=seed_index)
         if source.origin == GOLD_ORIGIN
         else arm_pool(source.origin, read_table(_arm_path(run, source.origin), SENTENCES))
         for source in mix.sources
     ]
     length = Length(budget=run.recipe.budget(mix), global_batch=training.global_batch_size)
-    return write_mix(folder, mix, gold, pools, wording, length=length, root_seed=run.seed)
+    return write_mix(folder, mix, gold, pools, wording, length=length, root_seed=run.seed, seed_index=seed_index)
 
 
-def training_gold(gold: pa.Table, mix: Mix, share: float | None, *, root_seed: int) -> Pool:
-    """Training gold that a mix can draw from: all of it, or that of a share of the patients.
+def training_gold(gold: pa.Table, mix: Mix, share: float | None, *, root_seed: int, seed_index: int) -> Pool:
+    """Training gold that a train seed of a mix can draw from: all of it, or that of a share of the patients.
 
     A share that leaves a label without sentences is a finding, not a fault: it is what so little gold looks like.
     """
     every = gold_pool(gold, "train")
     if share is None or every.n_rows == 0:
         return every
-    pool = of_patients(every, share, root_seed=root_seed)
+    pool = of_patients(every, share, root_seed=root_seed, seed_index=seed_index)
+    name = mix.unit_name(seed_index)
     log.info("mix %s: gold of %d of %d training patients, sentences=%d of %d",
-             mix.name, pool.n_patients, every.n_patients, pool.n_rows, every.n_rows)  # fmt: skip
+             name, pool.n_patients, every.n_patients, pool.n_rows, every.n_rows)  # fmt: skip
     lost = sorted(set(every.rows["label"].to_pylist()) - set(pool.rows["label"].to_pylist()))
     if lost:
         log.warning("mix %s: no gold sentence of %s among %d patients; a larger `patients` would bring some",
-                    mix.name, ", ".join(lost), pool.n_patients)  # fmt: skip
+                    name, ", ".join(lost), pool.n_patients)  # fmt: skip
     return pool
 
 
@@ -127,7 +134,7 @@ class Length:
 
 
 def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wording: Wording, *, length: Length,
-              root_seed: int) -> Counts:  # fmt: skip
+              root_seed: int, seed_index: int = 0) -> Counts:  # fmt: skip
     """Audit, draw, format and write one mix.
 
     Args:
@@ -137,7 +144,9 @@ def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wor
         pools: The sources before the audit.
         wording: Prompts, completions and token counts.
         length: The budget of one run and its global batch.
-        root_seed: The recipe's seed; draws come from its child ("mixes", mix name).
+        root_seed: The recipe's seed; draws come from its child ("mixes", mix name), or ("mixes", mix name, "seed_<k>")
+            where the mix draws patients.
+        seed_index: Train seed that will learn from it; no matter where one table serves all.
 
     Raises:
         DataError: A held-out patient in training gold, a label without a completion, or a source too small.
@@ -146,9 +155,10 @@ def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wor
     held_out = {split: gold_pool(gold, split) for split in HELD_OUT}
     _check_labels([*pools, held_out["validation"]], wording)
     audited = audit(pools, held_out)
-    updates = n_updates(mix, audited.pools, wording, length, root_seed=root_seed)
+    draw_of = partial(draw_mix, audited.pools, root_seed=root_seed, seed_path=_seed_path(mix, seed_index))
+    updates = n_updates(mix, audited.pools, wording, length, draw_of=draw_of)
     quotas = _quotas(mix, audited.pools, n_examples=updates * length.global_batch)
-    draw = draw_mix(audited.pools, quotas, root_seed=root_seed, mix_name=mix.name)
+    draw = draw_of(quotas)
     train = write_table(folder / "train.parquet", examples(audited.pools, draw, wording), TRAIN)
     validation = held_out["validation"]
     once = Draw(rows=np.arange(validation.n_rows), passes=np.zeros(validation.n_rows, dtype=np.int64))
@@ -163,8 +173,10 @@ def write_mix(folder: Path, mix: Mix, gold: pa.Table, pools: Sequence[Pool], wor
     )
 
 
-def n_updates(mix: Mix, pools: Sequence[Pool], wording: Wording, length: Length, *, root_seed: int) -> int:
-    """Updates of a run of this mix, from its budget and the pools that the audit left.
+def n_updates(
+    mix: Mix, pools: Sequence[Pool], wording: Wording, length: Length, *, draw_of: Callable[[Sequence[Quota]], Draw]
+) -> int:
+    """Updates of a run of this mix, from its budget, the pools that the audit left and how examples are drawn of them.
 
     Raises:
         DataError: A budget that is no whole update, nothing to learn from, or a source too small.
@@ -187,8 +199,7 @@ def n_updates(mix: Mix, pools: Sequence[Pool], wording: Wording, length: Length,
 
     def tokens_of(updates: int) -> int:
         quotas = _quotas(mix, pools, n_examples=updates * batch)
-        rows = draw_mix(pools, quotas, root_seed=root_seed, mix_name=mix.name).rows
-        return int(every_row[rows].sum())
+        return int(every_row[draw_of(quotas).rows].sum())
 
     return updates_of_tokens(budget.size, tokens_of, expected=float(per_example) * batch, mix=mix.name)
 
@@ -197,7 +208,7 @@ def _quotas(mix: Mix, pools: Sequence[Pool], *, n_examples: int) -> tuple[Quota,
     return plan(mix, {pool.origin: pool.n_rows for pool in pools}, n_examples=n_examples)
 
 
-def draw_mix(pools: Sequence[Pool], quotas: Sequence[Quota], *, root_seed: int, mix_name: str) -> Draw:
+def draw_mix(pools: Sequence[Pool], quotas: Sequence[Quota], *, root_seed: int, seed_path: Sequence[str]) -> Draw:
     """Examples of all sources in the order of the file; rows count through the pools laid end to end.
 
     Every source draws from a seed of its own, so that changing one leaves the draws of the others as they are.
@@ -205,13 +216,13 @@ def draw_mix(pools: Sequence[Pool], quotas: Sequence[Quota], *, root_seed: int, 
     drawn, before = [], 0
     for pool, quota in zip(pools, quotas, strict=True):
         labels = pool.rows["label"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        rng = generator(root_seed, "mixes", mix_name, "draw", pool.origin)
+        rng = generator(root_seed, *seed_path, "draw", pool.origin)
         one = draw_source(labels.astype(np.int64), n_rows=quota.n_rows, n_examples=quota.n_examples, rng=rng)
         drawn.append(Draw(rows=one.rows + before, passes=one.passes))
         before += pool.n_rows
     rows = np.concatenate([one.rows for one in drawn])
     passes = np.concatenate([one.passes for one in drawn])
-    order = shuffle_within_passes(passes, rng=generator(root_seed, "mixes", mix_name, "order"))
+    order = shuffle_within_passes(passes, rng=generator(root_seed, *seed_path, "order"))
     return Draw(rows=rows[order], passes=passes[order])
 
 

@@ -233,7 +233,7 @@ def _batches(training: Training, sharing: Sharing, at_most: int | None = None) -
 
 def row_lengths(run: Run) -> Lengths:
     """Tokens of the rows that will be trained on: those of the mixes where all are written, else of training gold."""
-    mixes = [run.path("mixes", mix.name, "train.parquet") for mix in run.recipe.mixes]
+    mixes = [path for mix in run.recipe.mixes for path in run.mix_tables(mix)]
     is_mix = all(path.is_file() for path in mixes)
     if is_mix:
         tables = [read_table(path, TRAIN, columns=["prompt", "completion"]) for path in mixes]
@@ -277,7 +277,7 @@ def _updates(run: Run, mix: Mix, lengths: Lengths) -> int | None:
     budget, size = run.recipe.budget(mix), run.recipe.file.training.global_batch_size
     if budget.unit == "updates":
         return budget.size
-    path = run.path("mixes", mix.name, "train.parquet")
+    path = run.mix_table(mix, 0)  # draws of patients differ by little
     if path.is_file():
         return int(read_table(path, TRAIN, columns=["example_id"]).num_rows) // size
     if budget.unit == "supervised_tokens":

@@ -20,14 +20,13 @@ from harness import seeds
 from harness.backends.spending import load_caps, read_spent_by_unit
 from harness.label_sets import count_by_label
 from harness.reports import leaderboard, leaderboard_text
-from harness.reports.inputs import ArmCounts, Composition, Inputs, LossCurve, Row, hash_test_set
+from harness.reports.inputs import ArmCounts, Inputs, LossCurve, Row, hash_test_set
+from harness.reports.mix_tables import mean_composition, worst_audit
 from harness.reports.suppression import suppress
 from harness.reports.tracking import tracking_mode
 from harness.schemas.manifest import Counts, Manifest
-from harness.schemas.mix import GOLD_ORIGIN
 from harness.schemas.tables import (
     AGREEMENT,
-    AUDIT,
     CONFUSION,
     CONTRASTS,
     EXCHANGE,
@@ -41,7 +40,6 @@ from harness.schemas.tables import (
     SYNTHETIC,
     TEMPERATURES,
     TIES,
-    TRAIN,
     TRAINING_LOG,
     TableSpec,
 )
@@ -111,7 +109,7 @@ def input_files(run: Run) -> list[Path]:
     found = [run.path("cohort", "gold.parquet"), run.path("cohort", "gold_statistics.parquet")]
     found += [run.path("generation", arm, "synthetic.parquet") for arm in arms]
     found += [run.path("annotation", arm, "sentences.parquet") for arm in arms]
-    found += [run.path("mixes", mix, f"{name}.parquet") for mix in mixes for name in ("train", "audit")]
+    found += [path for mix in run.recipe.mixes for name in ("train", "audit") for path in run.mix_tables(mix, name)]
     found += [run.path("training", mix, f"seed_{k}", "log.parquet") for mix in mixes for k in run.recipe.train_seeds]
     found += [run.path("evaluation", f"{name}.parquet") for name in ("metrics", "contrasts", "confusion", "ties")]
     found += [fidelity_file(run)] if arms else []
@@ -192,8 +190,8 @@ def read_inputs(run: Run) -> Inputs:
         ties=_of_split(run.path("evaluation", "ties.parquet"), TIES, split),
         spent_usd=spent_on_arms(run),
         gold_statistics=read_rows(run.path("cohort", "gold_statistics.parquet"), GOLD_STATISTICS),
-        composition={mix: _composition(run.path("mixes", mix, "train.parquet")) for mix in mixes},
-        audit={mix: read_rows(run.path("mixes", mix, "audit.parquet"), AUDIT) for mix in mixes},
+        composition={mix.name: mean_composition(run.mix_tables(mix)) for mix in recipe.mixes},
+        audit={mix.name: worst_audit(run.mix_tables(mix, "audit")) for mix in recipe.mixes},
         curves=[_curve(run, mix, seed) for mix in mixes for seed in run.recipe.train_seeds],
         samples={arm: _samples(run, arm) for arm in recipe.used_arms},
         arms={arm: _arm_counts(run, arm) for arm in recipe.used_arms},
@@ -241,22 +239,6 @@ def _of_split(path: Path, spec: Any, split: str) -> list[Row]:
     table = read_table(path, spec)
     rows: list[Row] = table.filter(pc.equal(table["split"], split)).to_pylist()
     return rows
-
-
-def _composition(path: Path) -> Composition:
-    table = read_table(path, TRAIN, columns=["origin", "sentence_id", "patient_id", "n_supervised_tokens"])
-    grouped = table.group_by("origin").aggregate([("sentence_id", "count_distinct"), ("sentence_id", "count")])
-    by_origin = {
-        row["origin"]: (row["sentence_id_count_distinct"], row["sentence_id_count"])
-        for row in sorted(grouped.to_pylist(), key=lambda row: (row["origin"] != GOLD_ORIGIN, row["origin"]))
-    }
-    return Composition(
-        n_examples=table.num_rows,
-        n_sentences=sum(distinct for distinct, _ in by_origin.values()),
-        n_supervised_tokens=pc.sum(table["n_supervised_tokens"]).as_py() or 0,
-        by_origin=by_origin,
-        n_gold_patients=pc.count_distinct(table.filter(pc.equal(table["origin"], GOLD_ORIGIN))["patient_id"]).as_py(),
-    )
 
 
 def _curve(run: Run, mix: str, seed: int) -> LossCurve:

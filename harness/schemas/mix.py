@@ -24,9 +24,9 @@ class Source(Settings):
     count: int | None = Field(default=None, gt=0)
     """Rows taken from this source, drawn without replacement."""
     patients: float | None = Field(default=None, gt=0, le=1)
-    """Of gold: share of the training patients whose sentences are used, in (0, 1], at least one; null: all. Drawn once
-    for the recipe: every mix that asks for a share gets the same patients, and a smaller share is a part of a larger.
-    It says what there is to draw from; share, repeat or count say how much of that is shown."""
+    """Of gold: share of the training patients whose sentences are used, in (0, 1], at least one; null: all. Every train
+    seed draws its own patients. At one seed all mixes that ask for a share get the same ones, and a smaller share is a
+    part of a larger. It says what there is to draw from; share, repeat or count say how much of that is shown."""
 
     @model_validator(mode="after")
     def patients_are_of_gold(self) -> Self:
@@ -85,6 +85,15 @@ class Mix(Settings):
     @property
     def origins(self) -> tuple[str, ...]:
         return tuple(source.origin for source in self.sources)
+
+    @property
+    def draws_patients(self) -> bool:
+        """Whether train seeds learn from gold of different patients."""
+        return any(source.patients is not None and source.patients < 1 for source in self.sources)
+
+    def unit_name(self, seed_index: int) -> str:
+        """Unit and folder of what a train seed learns from: its own where patients are drawn, else one for all."""
+        return f"{self.name}/seed_{seed_index}" if self.draws_patients else self.name
 
 
 def load_mix(path: Path) -> Mix:

@@ -75,6 +75,10 @@ class Recipe(Settings):
         """Train seeds of each mix; none where nothing is trained."""
         return range(0 if self.proxy else self.file.training.train_seeds)
 
+    def draws(self, mix: Mix) -> range:
+        """Train seeds for which a mix has a table of its own; seed 0 alone where one table, or one run, serves all."""
+        return (self.train_seeds or range(1)) if mix.draws_patients else range(1)
+
     @property
     def learners(self) -> tuple[str, ...]:
         """Who learns every mix; the first is the one that the report is about."""

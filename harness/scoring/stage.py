@@ -1,4 +1,8 @@
-"""Scoring: every fine-tuned run and every baseline gives each held-out sentence a probability for each label."""
+"""Scoring: every fine-tuned run and every baseline gives each held-out sentence a probability for each label.
+
+Cheap learners learn each mix once. Where train seeds draw patients of their own, they learn from those of seed 0, so
+nothing of theirs says what another draw would have given.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +83,7 @@ def _llm_unit(run: Run, mix: Mix, seed_index: int) -> Unit:
 
 
 def _baseline_unit(run: Run, mix: Mix, name: Baseline) -> Unit:
-    train = run.path("mixes", mix.name, "train.parquet")
+    train = run.mix_table(mix, 0)
 
     def work(folder: Path) -> Counts:
         rows, held_out, space = read_table(train, TRAIN), _held_out(run), run.task.label_space

@@ -43,7 +43,7 @@ def write_card(folder: Path, job: TrainingJob, counts: Counts, table: Path) -> N
     """Write the model card and the resolved recipe, and name the base model in the adapter as the recipe names it.
 
     Args:
-        folder: Of the adapter or model, `<run>/05_training/<mix>/seed_<k>/adapter`.
+        folder: Of the adapter or model, `<run>/05_training/<mix>/seed_<k>/adapter`; the recipe lies in `<run>`.
         job: Settings of the run.
         counts: What it did.
         table: The mix's `train.parquet`.
@@ -53,9 +53,9 @@ def write_card(folder: Path, job: TrainingJob, counts: Counts, table: Path) -> N
         # peft puts the folder here from which this machine happened to load the base model
         content = json.loads(config.read_text(encoding="utf-8"))
         write_json(config, {**content, "base_model_name_or_path": job.base_model, "revision": job.revision})
-    resolved = table.parents[2] / RECIPE_FILE
-    if resolved.is_file():
-        write_text(folder / RECIPE_FILE, resolved.read_text(encoding="utf-8"))
+    run = next((one for one in folder.absolute().parents if (one / RECIPE_FILE).is_file()), None)
+    if run is not None:
+        write_text(folder / RECIPE_FILE, (run / RECIPE_FILE).read_text(encoding="utf-8"))
     write_text(folder / "README.md", card(job, counts, mix_lines(table)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from harness.backends.models import revision_of
@@ -104,7 +103,3 @@ def job_for(run: Run, mix: Mix, seed_index: int) -> TrainingJob:
         allow_dropped=training.allow_dropped,
         chat=training.chat,
     )
-
-
-def train_table(run: Run, mix: str) -> Path:
-    return run.path("mixes", mix, "train.parquet")

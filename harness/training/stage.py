@@ -9,7 +9,7 @@ from harness.schemas.manifest import Counts
 from harness.schemas.mix import Mix
 from harness.store import Run, Unit
 from harness.training.checkpoints import CHECKPOINTS
-from harness.training.job import LOG_TABLE, SETTINGS_FILE, TrainingJob, job_for, train_table
+from harness.training.job import LOG_TABLE, SETTINGS_FILE, TrainingJob, job_for
 from harness.training.launch import TRAINER_LOG, accelerate_config, claim_cell, launch
 
 
@@ -27,23 +27,23 @@ def unit(run: Run, mix: Mix, seed_index: int, work: Callable[[Path], Counts] | N
         work: What does it; started through accelerate where None. How a run is started does not decide its numbers,
             so a cell that a cluster trained is skipped by `harness run`.
     """
-    job = job_for(run, mix, seed_index)
+    job, table = job_for(run, mix, seed_index), run.mix_table(mix, seed_index)
     return Unit(
         stage="training",
         name=f"{mix.name}/seed_{seed_index}",
-        inputs=[train_table(run, mix.name)],
+        inputs=[table],
         settings=job.model_dump(mode="json"),
         seed_path=("training", f"seed_{seed_index}"),
-        work=work or _launched(run, job),
+        work=work or _launched(run, job, table),
         outputs=(LOG_TABLE, SETTINGS_FILE, job.weights_file),
         resumable=(CHECKPOINTS, TRAINER_LOG),
     )
 
 
-def _launched(run: Run, job: TrainingJob) -> Callable[[Path], Counts]:
+def _launched(run: Run, job: TrainingJob, table: Path) -> Callable[[Path], Counts]:
     def work(folder: Path) -> Counts:
         config = accelerate_config(run.recipe.file.training.accelerate_config, run.recipe.path.parent)
         with claim_cell(folder):
-            return launch(job, train_table(run, job.mix), folder, config=config)
+            return launch(job, table, folder, config=config)
 
     return work

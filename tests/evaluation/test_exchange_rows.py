@@ -112,9 +112,16 @@ def test_two_mixes_of_as_much_gold_are_one_point_at_their_mean() -> None:
 def test_sizes_count_distinct_sentences() -> None:
     shown = [("gold", "a"), ("gold", "a"), ("gold", "b"), ("arm", "a"), ("arm", "c"), ("arm", "d"), ("arm", "d")]
     table = pa.Table.from_pylist([{"origin": origin, "sentence_id": one} for origin, one in shown])
-    assert size_of(table) == MixSize("arm", 2, 3)
-    assert size_of(table.slice(0, 3)) == MixSize(None, 2, 0)
-    assert size_of(table.slice(3)) == MixSize("arm", 0, 3)
+    assert size_of([table]) == MixSize("arm", 2, 3)
+    assert size_of([table.slice(0, 3)]) == MixSize(None, 2, 0)
+    assert size_of([table.slice(3)]) == MixSize("arm", 0, 3)
+
+
+def test_sizes_are_means_over_draws_of_patients() -> None:
+    shown = [("gold", "a"), ("gold", "b"), ("gold", "c"), ("arm", "a"), ("arm", "b")]
+    table = pa.Table.from_pylist([{"origin": origin, "sentence_id": one} for origin, one in shown])
+    # gold (3 + 3 + 1) / 3 = 2.33, arm (2 + 1 + 2) / 3 = 1.67
+    assert size_of([table, table.slice(0, 4), table.slice(2)]) == MixSize("arm", 2, 2)
 
 
 # -- from the recipe to the table ---------------------------------------------------------------------------------------
@@ -163,13 +170,15 @@ def test_the_stage_writes_the_table_from_the_mixes_tables(recipe_of: Callable[..
     study.write_gold(gold)
     sizes = {"gold": (60, 0), "gold_half": (30, 0), "gold_arm": (60, 25)}
     for mix, (n_gold, n_arm) in sizes.items():
-        write_train(study.run.path("mixes", mix, "train.parquet"), n_gold, n_arm)
+        [table] = study.run.mix_tables(study.run.recipe.mix(mix))
+        write_train(table, n_gold, n_arm)
         for learner in ("seed_0", "tfidf", "majority"):
             skill = {"gold": 2.5, "gold_half": 1.0, "gold_arm": 2.0}[mix]
             wanted = [row for row in gold if row["split"] == "test"]
             study.write_predictions(mix, learner, toy_predictions(wanted, skill, mix, learner))
     [unit] = [unit for unit in units(study.run) if unit.name == ""]
-    assert {study.run.path("mixes", mix, "train.parquet") for mix in mixes} <= set(unit.inputs)
+    tables = ("gold/train.parquet", "gold_half/seed_0/train.parquet", "gold_arm/train.parquet")
+    assert {study.run.path("mixes", table) for table in tables} <= set(unit.inputs)
     unit.work(tmp_path / "out")
     rows = read_rows(tmp_path / "out" / "exchange.parquet", EXCHANGE)
     assert {(row["mix"], row["learner"], row["fit"]) for row in rows} == {

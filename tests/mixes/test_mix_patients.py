@@ -1,4 +1,4 @@
-"""Gold of a share of the patients: nested, the same in every mix, and of whole patients."""
+"""Gold of a share of the patients: nested, the same in every mix, of whole patients, and drawn for each train seed."""
 
 import logging
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def patients(pool: Pool) -> set[str]:
 
 def test_smaller_shares_are_parts_of_larger_ones_and_take_whole_patients(gold: pa.Table) -> None:
     every = gold_pool(gold, "train")
-    taken = [of_patients(every, share, root_seed=5) for share in (0.1, 0.25, 0.5, 1.0)]
+    taken = [of_patients(every, share, root_seed=5, seed_index=1) for share in (0.1, 0.25, 0.5, 1.0)]
     assert [pool.n_patients for pool in taken] == [2, 5, 10, 20]
     assert [pool.n_rows for pool in taken] == [6, 15, 30, 60]
     for smaller, larger in pairwise(taken):
@@ -41,15 +41,22 @@ def test_smaller_shares_are_parts_of_larger_ones_and_take_whole_patients(gold: p
 
 
 def test_at_least_one_patient_is_left(gold: pa.Table) -> None:
-    assert of_patients(gold_pool(gold, "train"), 0.001, root_seed=5).n_patients == 1
+    assert of_patients(gold_pool(gold, "train"), 0.001, root_seed=5, seed_index=0).n_patients == 1
 
 
 def test_the_order_of_rows_moves_no_patient_and_another_seed_does(gold: pa.Table) -> None:
     every = gold_pool(gold, "train")
     shuffled = Pool("gold", every.rows.take(np.random.default_rng(1).permutation(every.n_rows)))
-    first = patients(of_patients(every, 0.5, root_seed=5))
-    assert patients(of_patients(shuffled, 0.5, root_seed=5)) == first
-    assert patients(of_patients(every, 0.5, root_seed=6)) != first
+    first = patients(of_patients(every, 0.5, root_seed=5, seed_index=0))
+    assert patients(of_patients(shuffled, 0.5, root_seed=5, seed_index=0)) == first
+    assert patients(of_patients(every, 0.5, root_seed=6, seed_index=0)) != first
+
+
+def test_every_train_seed_draws_its_own_patients_and_all_of_them_have_everybody(gold: pa.Table) -> None:
+    every = gold_pool(gold, "train")
+    halves = [patients(of_patients(every, 0.5, root_seed=5, seed_index=k)) for k in range(3)]
+    assert len({frozenset(one) for one in halves}) == 3
+    assert [of_patients(every, 1.0, root_seed=5, seed_index=k).rows for k in range(3)] == [every.rows] * 3
 
 
 def test_mixes_of_the_same_share_draw_from_the_same_patients(
@@ -63,9 +70,9 @@ def test_mixes_of_the_same_share_draw_from_the_same_patients(
     )
     shown = []
     for mix in mixes:
-        pools = [training_gold(gold, mix, 0.25, root_seed=5), *([arm] if len(mix.sources) == 2 else [])]
+        pools = [training_gold(gold, mix, 0.25, root_seed=5, seed_index=1), *([arm] if len(mix.sources) == 2 else [])]
         length = Length(TrainingBudget(size=80), global_batch=1)
-        counts = write_mix(tmp_path / mix.name, mix, gold, pools, wording, length=length, root_seed=5)
+        counts = write_mix(tmp_path / mix.name, mix, gold, pools, wording, length=length, root_seed=5, seed_index=1)
         assert counts.notes["sources"]["gold"]["patients"] == 5
         rows = read_table(tmp_path / mix.name / "train.parquet", TRAIN).to_pylist()
         shown.append({row["sentence_id"] for row in rows if row["origin"] == "gold"})
@@ -80,11 +87,13 @@ def test_a_share_that_loses_a_label_is_logged_and_allowed(gold: pa.Table, caplog
     seed = next(
         seed
         for seed in range(9)
-        if "train-p0" not in patients(of_patients(gold_pool(gold, "train"), 0.1, root_seed=seed))
+        if "train-p0" not in patients(of_patients(gold_pool(gold, "train"), 0.1, root_seed=seed, seed_index=0))
     )
     mix = Mix(name="gold_10", sources=(Source(origin="gold", share=1, patients=0.1),))
     with caplog.at_level(logging.INFO):
-        pool = training_gold(marked, mix, 0.1, root_seed=seed)
+        pool = training_gold(marked, mix, 0.1, root_seed=seed, seed_index=0)
     assert pool.n_rows == 6
-    assert "mix gold_10: gold of 2 of 20 training patients, sentences=6 of 60" in caplog.messages
-    assert any(one.startswith("mix gold_10: no gold sentence of rare among 2 patients") for one in caplog.messages)
+    assert "mix gold_10/seed_0: gold of 2 of 20 training patients, sentences=6 of 60" in caplog.messages
+    assert any(
+        one.startswith("mix gold_10/seed_0: no gold sentence of rare among 2 patients") for one in caplog.messages
+    )

@@ -214,6 +214,33 @@ def test_order_of_arms_and_further_mixes_change_nothing(
     assert alone["both"] == beside["both"]
 
 
+def test_every_train_seed_of_a_mix_that_draws_patients_has_a_table_of_its_own(
+    make_recipe: Callable[..., Recipe], prepare: Callable[[Recipe, str], Run], base_model: str
+) -> None:
+    part = {"origin": "gold", "share": 0.5, "patients": 0.3}
+    mixes = {
+        "gold": [{"origin": "gold", "share": 1.0}],
+        "part": [part | {"share": 1.0}],
+        "part_plain": [part, {"origin": "plain", "share": 0.5}],
+    }
+    training = {"base_model": base_model, "train_seeds": 2, "budget": {"size": 40}}
+    run = prepare(make_recipe(mixes, training=training), "run")
+    names = ["gold", "part/seed_0", "part/seed_1", "part_plain/seed_0", "part_plain/seed_1"]
+    assert list(do_all(run)) == names
+    assert [unit.name for unit in units(Run(run.recipe.as_proxy(with_vectors=False), run.folder))] == [
+        "gold", "part/seed_0", "part_plain/seed_0"
+    ]  # fmt: skip
+    assert run.mix_tables(run.recipe.mix("gold")) == [run.path("mixes", "gold", "train.parquet")]
+    shown = {}
+    for name in names:
+        table = read_table(run.path("mixes", name, "train.parquet"), TRAIN)
+        shown[name] = set(table.filter(pc.equal(table["origin"], "gold"))["patient_id"].to_pylist())
+    assert shown["part/seed_0"] == shown["part_plain/seed_0"]
+    assert shown["part/seed_1"] == shown["part_plain/seed_1"]
+    assert shown["part/seed_0"] != shown["part/seed_1"]
+    assert shown["part/seed_0"] | shown["part/seed_1"] < shown["gold"]
+
+
 def test_a_unit_reads_the_arms_of_its_mix_only(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     run = Run(recipe=make_recipe({"both": HALVES}), folder=tmp_path / "run")
     (unit,) = units(run)  # nothing has run yet, and listing the units needs none of its inputs

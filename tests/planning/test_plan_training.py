@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from transformers import LlamaConfig
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from harness.backends.embedded import unpacked_model
 from harness.cli import app
 from harness.errors import ConfigError
+from harness.pipeline import run_recipe
 from harness.planning.training import Choice, TrainingPlan, model_config, plan_training, sharing_of
 from harness.planning.training_facts import device_named, devices, models, throughput
 from harness.planning.training_text import training_lines
@@ -237,6 +239,19 @@ def test_a_plan_of_a_small_model_fits_and_adds_up(tmp_path: Path) -> None:
     assert "fits: " in text
     assert "3 (1 mixes x 3 train seeds): 30 updates" in text
     assert "GPU-hours" in text
+
+
+def test_lengths_are_those_of_every_draw_of_patients(tmp_path: Path) -> None:
+    given = recipe(tmp_path, "mixes=[gold, exchange_rate/gold_50]", config={"num_hidden_layers": 2, **TOY},
+                   global_batch_size=4, budget={"unit": "epochs", "size": 1}, train_seeds=2)  # fmt: skip
+    list(run_recipe(given, tmp_path / "run", until="mixes"))
+    n_rows = [pq.read_metadata(path).num_rows for path in (tmp_path / "run" / "04_mixes").rglob("train.parquet")]
+    assert len(n_rows) == 3
+    found = plan_training(given, tmp_path / "run", Choice("zero2", "h200", 1))
+    assert found.lengths.is_mix
+    assert found.lengths.n_tokens.size == sum(n_rows)
+    part = pq.read_metadata(tmp_path / "run" / "04_mixes" / "gold_50" / "seed_0" / "train.parquet").num_rows
+    assert found.runs[1].n_updates == part // 4
 
 
 def test_a_plan_that_does_not_fit_says_what_would_change_it(tmp_path: Path) -> None:

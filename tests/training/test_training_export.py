@@ -14,7 +14,7 @@ from harness.planning.runs import opened_run
 from harness.schemas.recipe import load_recipe
 from harness.store import Run, read_manifest, write_json
 from harness.training.export import export_run
-from harness.training.job import job_for, train_table
+from harness.training.job import job_for
 from harness.training.sft import train
 from harness.training.stage import unit
 
@@ -36,7 +36,7 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     made = Run(recipe=recipe, folder=folder / "run")
     list(run_recipe(recipe, made.folder, until="mixes"))
     mix = recipe.mix("gold")
-    job, table = job_for(made, mix, 0), train_table(made, "gold")
+    job, table = job_for(made, mix, 0), made.mix_table(mix, 0)
     run_unit(made, unit(made, mix, 0, lambda place: _train(job, table, place)))
     return made
 

@@ -73,14 +73,17 @@ def synthetic(inputs: Inputs, arm: str) -> Artifact:
 
 
 def mix(inputs: Inputs, name: str) -> Artifact:
-    """A mix by the hash of its training table, with its size by origin; made from gold and the arms it draws from."""
-    composition = inputs.composition[name]
+    """A mix by the hash of its training table, with its size by origin; made from gold and the arms it draws from.
+
+    Where train seeds draw patients of their own, all their tables are one artifact.
+    """
+    composition, made = inputs.composition[name], inputs.recipe.mix(name)
+    tables = tuple(f"04_mixes/{made.unit_name(k)}/train.parquet" for k in inputs.recipe.draws(made))
     sources = tuple(
-        synthetic(inputs, origin).name if origin in inputs.arms else gold(inputs).name
-        for origin in inputs.recipe.mix(name).origins
+        synthetic(inputs, origin).name if origin in inputs.arms else gold(inputs).name for origin in made.origins
     )
     facts = {
-        "sha256": _hashes(inputs, (f"04_mixes/{name}/train.parquet",)),
+        "sha256": _hashes(inputs, tables),
         "counts": {
             "examples": composition.n_examples,
             "sentences": composition.n_sentences,
