@@ -30,7 +30,6 @@ from harness.evaluation.gaps import gap_rows
 from harness.evaluation.interactions import interaction_rows
 from harness.evaluation.kinds import KINDS
 from harness.evaluation.panel import Slice
-from harness.evaluation.rows import OF_DIFFERENCES
 from harness.metrics.counts import Floats, Tallies, tally_by_patient
 from harness.metrics.estimate import Estimate, insufficient, known
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps, resample_sums
@@ -173,7 +172,10 @@ def of_families(kind: Kind, n_studies: int) -> Cells:
         rows = contrast_rows(
             measured, study.panel, learner="llm", reference="mix_0", drawn=drawn, confidence=CONFIDENCE
         )
-        claimed = {row["metric"] for row in adjust(list(rows)) if (row["p_adjusted"] or 0) <= 1 - CONFIDENCE}
+        adjusted = adjust(list(rows), confidence=CONFIDENCE)
+        claimed = {
+            row["metric"] for row in adjusted if row["p_adjusted"] is not None and row["p_adjusted"] <= 1 - CONFIDENCE
+        }
         for metric in ("accuracy", "macro_f1", "f1"):
             false[metric, "holm"] += metric in claimed
     return {what: n / n_studies for what, n in false.items()}
@@ -192,7 +194,7 @@ def intervals(
         return
     [(_, coefficients)] = terms
     found = combine(terms, column)
-    interval, bounds = (plain_interval, OF_DIFFERENCES) if coefficients[1] else (bounded_interval, (0.0, 1.0))
+    interval, bounds = (plain_interval, (-1.0, 1.0)) if coefficients[1] else (bounded_interval, (0.0, 1.0))
     yield "harness", interval(found.value, found.spread, confidence=CONFIDENCE, bounds=bounds)
     yield "percentile", percentile_interval((found.replicates * drawn.seeds).sum(axis=1), CONFIDENCE)
     if rows is not None:

@@ -28,7 +28,7 @@ from harness import seeds
 from harness.evaluation.by_subgroup import Measured, Resampling, measure
 from harness.evaluation.combined import combine, without_value
 from harness.evaluation.panel import ALL_LEVELS, OVERALL, MixRuns, Panel, Slice
-from harness.evaluation.rows import OF_DIFFERENCES, metric_rows
+from harness.evaluation.rows import metric_rows
 from harness.metrics import utility
 from harness.metrics.counts import Floats
 from harness.metrics.resampling import draw_patients, draw_seeds, draw_swaps
@@ -108,7 +108,7 @@ def differences(measured: Measured) -> Iterator[tuple[str, bool]]:
         terms = [(measured, (1.0, -1.0))]
         if without_value(terms, column) is None:
             found = combine(terms, column)
-            low, high, _ = plain_interval(found.value, found.spread, confidence=CONFIDENCE, bounds=OF_DIFFERENCES)
+            low, high, _ = plain_interval(found.value, found.spread, confidence=CONFIDENCE, bounds=(-1.0, 1.0))
             if low is not None and high is not None:
                 yield column[0], low <= 0 <= high
 

@@ -11,9 +11,9 @@ import typer
 
 from harness import logs
 from harness.errors import HarnessError
+from harness.stage_names import BOTH_NAMES
 
 if TYPE_CHECKING:
-    from harness.pipeline import UnitResult
     from harness.schemas.recipe import Recipe
     from harness.schemas.recipe_parts import TrainingBudget
 
@@ -34,6 +34,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. training.train_seeds=3.")
 ]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the tables go; runs/<recipe> by default.")]
+Proxy = Annotated[bool, typer.Option("--proxy", help="Of the run of cheap learners, in runs/<recipe>-proxy.")]
 Force = Annotated[bool, typer.Option("--force", help="Redo what is finished.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More log lines.")]
 
@@ -41,7 +42,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More log lines."
 @app.command()
 def run(
     recipe: RecipePath,
-    until: Annotated[str, typer.Option(help="Last stage to run.")] = "reports",
+    until: Annotated[str, typer.Option(help=f"Last stage to run: {BOTH_NAMES}.")] = "reports",
     proxy: Annotated[
         bool, typer.Option("--proxy", help="Train nothing: cheap learners answer, in runs/<recipe>-proxy.")
     ] = False,
@@ -59,11 +60,14 @@ def run(
 
 @app.command()
 def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
-    """Check a recipe; start nothing.
+    """Check a recipe and the rows of its gold and arm files; start nothing.
 
-    Faults of the recipe, its task and its mixes are listed together.
+    Faults of the recipe, its task and its mixes are listed together, then those of the files.
     """
     loaded = _load(recipe, overrides)
+    from harness.planning.rows import check_rows
+
+    rows = check_rows(loaded)
     training = loaded.file.training
     n_cells = len(loaded.mixes) * training.train_seeds
     typer.echo(f"{recipe}: valid")
@@ -79,6 +83,17 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
         typer.echo(f"  patients     drawn anew for each train seed: {', '.join(drawn)}")
     for mix in loaded.mixes:
         typer.echo(f"  budget       {mix.name}: {_budget_words(loaded.budget(mix), training.global_batch_size)}")
+    names = [mix.name for mix in loaded.mixes]
+    evaluation = loaded.file.evaluation
+    reference = evaluation.reference_among(names)
+    fallback = "" if reference == evaluation.reference_mix else f" (no mix named {evaluation.reference_mix})"
+    typer.echo(f"  reference    {reference}{fallback}")
+    for name, held in rows.lines:
+        typer.echo(f"  {'rows':<12} {name}: {held}")
+    for path, command in rows.unread:
+        typer.echo(f"  {'rows':<12} {_shown(path)}: too large to be read here; `harness {command} RECIPE` checks them")
+    for caution in rows.cautions:
+        typer.echo(f"  {'warning':<12} {caution}")
 
 
 def _budget_words(budget: TrainingBudget, global_batch: int) -> str:
@@ -88,12 +103,14 @@ def _budget_words(budget: TrainingBudget, global_batch: int) -> str:
 
 
 @app.command()
-def status(recipe: RecipePath, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+def status(recipe: RecipePath, proxy: Proxy = False, overrides: Overrides = None, run_dir: RunDir = None) -> None:
     """Tell how far a run is: what is finished, running, interrupted, failed or diverged.
 
     Starts nothing. RECIPE is the recipe's file.
     """
     loaded = _load(recipe, overrides)
+    if proxy:
+        loaded = _as_proxy(loaded)
     from collections import Counter
 
     from harness.pipeline import unit_states
@@ -103,6 +120,22 @@ def status(recipe: RecipePath, overrides: Overrides = None, run_dir: RunDir = No
         typer.echo(f"{state.status:<12} {unit.title}{'' if state.reason is None else f'  ({state.reason})'}")
     counted = Counter(state.status for _, state in found)
     typer.echo(f"\n{len(found)} units: " + ", ".join(f"{n} {name}" for name, n in counted.most_common()))
+
+
+@app.command()
+def cells(recipe: RecipePath, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+    """List what is trained, for scripts: a line for each mix and train seed, apart by a tab.
+
+    Line N, from 0, is task N of a job array. A run folder is only asked whether it holds a run of this recipe.
+    """
+    loaded = _load(recipe, overrides)
+    if run_dir is not None:
+        from harness.pipeline import check_owner
+
+        check_owner(loaded, run_dir.resolve())
+    for mix in loaded.mixes:
+        for seed in loaded.train_seeds:
+            typer.echo(f"{mix.name}\t{seed}")
 
 
 @app.command()
@@ -175,7 +208,7 @@ def prompts(
 ) -> None:
     """Write the prompts of each arm, for any other system or people to answer.
 
-    A file with the answers in a column `text` comes back as an arm: {path: answers.jsonl}.
+    Answers with their text_id and text are taken back by `harness collect`.
     """
     logs.configure(verbose=verbose)
     loaded = _load(recipe, overrides)
@@ -220,6 +253,7 @@ def power(
     ] = None,
     seed_sd: Annotated[float, typer.Option(help="No pilot: guessed sd over train seeds of the difference.")] = 0.0,
     patients: Annotated[int | None, typer.Option(min=2, help="No pilot: number of test patients.")] = None,
+    comparisons: Annotated[int, typer.Option(min=1, help="Comparisons in the family, e.g. mixes against gold.")] = 1,
     overrides: Overrides = None,
     run_dir: RunDir = None,
 ) -> None:
@@ -243,7 +277,8 @@ def power(
         places = from_guess(Guess(patient_sd, seed_sd, patients, loaded.file.training.train_seeds))
     else:
         places = from_pilot(loaded, _run_folder(loaded, run_dir))
-    for line in power_lines(places, confidence=loaded.file.evaluation.confidence, difference=difference):
+    confidence = loaded.file.evaluation.confidence
+    for line in power_lines(places, confidence=confidence, difference=difference, n_comparisons=comparisons):
         typer.echo(line)
 
 
@@ -303,7 +338,7 @@ def review(
     typer.echo("warning: the sheet holds note text of training gold; keep it where such text may be kept", err=True)
 
 
-def _stage_command(name: str, stage: str, text: str) -> None:
+def _stage_command(name: str, text: str) -> None:
     def command(
         recipe: RecipePath,
         overrides: Overrides = None,
@@ -311,27 +346,49 @@ def _stage_command(name: str, stage: str, text: str) -> None:
         force: Force = False,
         verbose: Verbose = False,
     ) -> None:
-        _run(recipe, overrides=overrides, run_dir=run_dir, only=stage, force=force, verbose=verbose)
+        _run(recipe, overrides=overrides, run_dir=run_dir, only=name, force=force, verbose=verbose)
+
+    app.command(name, help=text)(command)
+
+
+def _proxy_stage_command(name: str, text: str) -> None:
+    """A stage that a proxy run has too, with a result of its own."""
+
+    def command(
+        recipe: RecipePath,
+        proxy: Proxy = False,
+        overrides: Overrides = None,
+        run_dir: RunDir = None,
+        force: Force = False,
+        verbose: Verbose = False,
+    ) -> None:
+        _run(recipe, overrides=overrides, run_dir=run_dir, only=name, proxy=proxy, force=force, verbose=verbose)
 
     app.command(name, help=text)(command)
 
 
 # One command a stage, in the order data flows; each needs the tables of the stages before it.
-_stage_command("cohort", "cohort", "Import gold, split it by patient, describe it.")
-_stage_command("align", "alignment", "Draw personas, visits and mentions.")
-_stage_command("generate", "generation", "Write the synthetic sentences of every arm.")
-_stage_command("annotate", "annotation", "Cut synthetic texts into labelled sentences.")
-_stage_command("mix", "mixes", "Audit and draw the data mixes.")
-_stage_command("train", "training", "Fine-tune the base model on every mix and train seed.")
-_stage_command("score", "scoring", "Score every run and baseline on held-out patients.")
-_stage_command("evaluate", "evaluation", "Metrics by class and subgroup, with intervals and contrasts.")
-_stage_command("report", "reports", "Leaderboard, ablation, report page, W&B record.")
+_stage_command("cohort", "Import gold, split it by patient, describe it.")
+_stage_command("align", "Draw personas, visits and mentions.")
+_stage_command("generate", "Write the synthetic sentences of every arm.")
+_stage_command("annotate", "Cut synthetic texts into labelled sentences.")
+_stage_command("mix", "Audit and draw the data mixes.")
+_stage_command("train", "Fine-tune the base model on every mix and train seed.")
+_proxy_stage_command("score", "Score every run and baseline on held-out patients.")
+_proxy_stage_command("evaluate", "Metrics by class and subgroup, with intervals and contrasts.")
+_proxy_stage_command("report", "Leaderboard, ablation, report page, W&B record.")
 
 
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
     from harness.schemas.recipe import load_recipe
 
     return load_recipe(path, overrides or [])
+
+
+def _as_proxy(recipe: Recipe) -> Recipe:
+    from harness.backends.embedding import resolve
+
+    return recipe.as_proxy(with_vectors=resolve("auto") == "minilm")
 
 
 def _run_folder(recipe: Recipe, run_dir: Path | None) -> Path:
@@ -352,36 +409,14 @@ def _run(
     logs.configure(verbose=verbose)
     recipe = _load(path, overrides)
     from harness.pipeline import run_recipe
+    from harness.summary import summary_lines
 
     full = _run_folder(recipe, None)
     if proxy:
-        from harness.backends.embedding import resolve
-
-        recipe = recipe.as_proxy(with_vectors=resolve("auto") == "minilm")
+        recipe = _as_proxy(recipe)
     folder = _run_folder(recipe, run_dir)
     results = list(run_recipe(recipe, folder, until=until, only=only, force=force, reuse=full if proxy else None))
-    _print_summary(results, folder)
-
-
-def _print_summary(results: list[UnitResult], folder: Path) -> None:
-    typer.echo(
-        f"\n{'stage':<12} {'units':>5} {'skipped':>8} {'seconds':>8} {'peak MB':>8} {'rows out':>9} {'rejected':>9}"
-    )
-    stages = dict.fromkeys(result.unit.stage for result in results)
-    total_seconds = 0.0
-    for stage in stages:
-        those = [result for result in results if result.unit.stage == stage]
-        done = [result.manifest for result in those if not result.skipped]
-        seconds = sum(manifest.seconds for manifest in done)
-        total_seconds += seconds
-        peak = max((manifest.peak_rss_mb for manifest in done), default=0.0)
-        rows_out = sum(result.manifest.counts.rows_out for result in those)
-        rejected = sum(result.manifest.counts.rejected for result in those)
-        typer.echo(
-            f"{stage:<12} {len(those):>5} {len(those) - len(done):>8} {seconds:>8.1f} {peak:>8.0f} {rows_out:>9} "
-            f"{rejected:>9}"
-        )
-    typer.echo(f"{'total':<12} {len(results):>5} {'':>8} {total_seconds:>8.1f}")
+    typer.echo("\n" + "\n".join(summary_lines(results)))
     report = folder / "08_reports" / "report.html"
     typer.echo(f"\n{'report' if report.is_file() else 'tables'}: {_shown(report if report.is_file() else folder)}")
 

@@ -206,6 +206,16 @@ def test_metrics_are_those_of_sets_and_a_learner_that_reads_the_phrases_is_good(
     assert values["gold", "tfidf", "micro_f1"] == pytest.approx(2 * hits / counted)
 
 
+def test_validation_decisions_are_marked_as_in_sample(run: Run) -> None:
+    rows = [row for row in read_rows(run.path("evaluation", "metrics.parquet"), METRICS) if row["status"] == "ok"]
+    marked = {(row["split"], row["metric"]) for row in rows if "in-sample" in (row["reason"] or "")}
+    assert {split for split, _ in marked} == {"validation"}
+    assert {"macro_f1", "exact_match", "f1"} <= {metric for _, metric in marked} and (
+        "validation",
+        "brier",
+    ) not in marked
+
+
 def test_the_floor_is_that_of_giving_every_label_to_every_sentence(run: Run) -> None:
     rows = {row["class"]: row for row in read_rows(run.path("evaluation", "metrics.parquet"), METRICS)
             if (row["mix"], row["learner"], row["split"]) == ("gold", "majority", "test") and row["metric"] == "f1"

@@ -30,12 +30,14 @@ class Combined:
         by_seed: Shape (n_seeds,).
         replicates: Under each replicate of patients, shape (n_replicates, n_seeds), NaN where undefined.
         spread: Standard errors.
+        largest: How large a sum of coefficients that add up to 0 can be where the metric lies between 0 and 1.
     """
 
     value: float
     by_seed: Floats
     replicates: Floats
     spread: Spread
+    largest: float
 
 
 def without_value(terms: Sequence[Term], column: Column) -> Estimate | None:
@@ -54,18 +56,19 @@ def combine(terms: Sequence[Term], column: Column) -> Combined:
     """
     by_seed: Floats = np.zeros(0)
     replicates: Floats = np.zeros(0)
-    n_patients, n_effective = [], []
+    n_patients, n_effective, largest = [], [], 0.0
     for measured, coefficients in terms:
         used = [m for m, coefficient in enumerate(coefficients) if coefficient]
         for m in used:
             values = np.array([seed[column].value for seed in measured.by_seed[m]], dtype=np.float64)
             drawn = measured.replicates[column][:, m]
+            largest += abs(coefficients[m]) / 2
             by_seed = coefficients[m] * values + (by_seed if by_seed.size else 0.0)
             replicates = coefficients[m] * drawn + (replicates if replicates.size else 0.0)
         n_patients.append(measured.part.patients.size)
         n_effective.append(_effective(measured, column, used))
     spread = spread_of(replicates, by_seed, n_patients=min(n_patients), n_effective=min(n_effective))
-    return Combined(float(by_seed.mean()), by_seed, replicates, spread)
+    return Combined(float(by_seed.mean()), by_seed, replicates, spread, largest)
 
 
 def noise_of(found: Sequence[Combined], drawn: Resampling) -> Floats:

@@ -7,18 +7,26 @@ models differ; where there are several train seeds it is widened to ask whether 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from harness.evaluation.by_subgroup import Measured, Resampling, Row
 from harness.evaluation.combined import Combined, combine, without_value
 from harness.evaluation.panel import OVERALL, Panel
-from harness.evaluation.rows import ALL_CLASSES, OF_DIFFERENCES, one_mix, with_interval
+from harness.evaluation.rows import ALL_CLASSES, one_mix, with_interval
 from harness.metrics.counts import Floats, Tallies
 from harness.metrics.estimate import Estimate
 from harness.metrics.power import detectable
-from harness.metrics.significance import benjamini_hochberg, holm, p_with_seeds, permutation_p, swapped_sums
-from harness.metrics.uncertainty import plain_interval
+from harness.metrics.significance import (
+    benjamini_hochberg,
+    holm,
+    p_with_seeds,
+    permutation_p,
+    smallest_permutation_p,
+    swapped_sums,
+)
+from harness.metrics.uncertainty import Spread, plain_interval
 from harness.metrics.utility import ALL, Column, count_metric
 from harness.metrics.whole_sets import SetTallies
 
@@ -67,15 +75,18 @@ def place(measured: Measured, panel: Panel, column: Column, *, learner: str) -> 
     }
 
 
-def adjust(rows: Sequence[Row]) -> list[Row]:
-    """Fill `family` and `p_adjusted` in the rows of one learner.
+def adjust(rows: Sequence[Row], *, confidence: float) -> list[Row]:
+    """Fill `family`, `p_adjusted` and `detectable` in the rows of one learner.
 
     Holm's procedure controls each question that is asked on purpose: overall, each metric over mixes (f1: over mixes
     and classes), the one declared first being macro_f1; the three effects of the 2 x 2; and whether gains differ
     between the levels of a variable. What is left, every mix or effect at every level, is a screen under Benjamini and
     Hochberg. Rows without a p-value belong to no family and are not counted.
+
+    A difference is detectable if its family finds it where it is the only one: at 1 - confidence over the number of
+    tests. Where no outcome at all would give so small a p-value there is none, and the reason says so.
     """
-    adjusted = [row | {"p_adjusted": None, "family": None} for row in rows]
+    adjusted = [row | {"p_adjusted": None, "family": None, "detectable": None} for row in rows]
     families: dict[str, list[Row]] = {}
     for row in adjusted:
         if row["p_value"] is not None:
@@ -84,8 +95,32 @@ def adjust(rows: Sequence[Row]) -> list[Row]:
         procedure: Callable[[list[float]], list[float]] = holm if name.startswith("holm:") else benjamini_hochberg
         n = len(members)
         for row, p in zip(members, procedure([row["p_value"] for row in members]), strict=True):
-            row |= {"p_adjusted": p, "family": f"{name} ({n} test{'s' if n != 1 else ''})"}
+            row.update(p_adjusted=p, family=f"{name} ({n} test{'s' if n != 1 else ''})")
+            row.update(_detectable(row, n, (1 - confidence) / n))
     return adjusted
+
+
+def _detectable(row: Row, n_tests: int, level: float) -> Row:
+    if row["se_patients"] is None:
+        return {}
+    smallest = row["smallest_p"]
+    if smallest is not None and min(smallest, row["p_value"]) >= level:
+        asks = "tests ask" if n_tests != 1 else "test asks"
+        out_of_reach = (f"no difference can be significant: p is at least {smallest:.2g} with {row['n_patients']} "
+                        f"patients, and {n_tests} {asks} for less than {level:.2g}")  # fmt: skip
+        return {"reason": "; ".join(one for one in (row["reason"], out_of_reach) if one)}
+    return {"detectable": detectable(spread_of_row(row), confidence=1 - level)}
+
+
+def spread_of_row(row: Mapping[str, Any]) -> Spread:
+    """The spread of a difference as CONTRASTS holds it, where it has one."""
+    return Spread(
+        row["se_patients"],
+        row["se_seeds"],
+        row["df_patients"],
+        row["n_train_seeds"] - 1,
+        taken_off=row["seeds_taken_off"],
+    )
 
 
 def _family(row: Row) -> str:
@@ -101,23 +136,25 @@ def _family(row: Row) -> str:
 def valueless(without: Estimate) -> Row:
     """Cells of a row that has no difference, with the reason."""
     cells: Row = dict.fromkeys(
-        ("difference", "ci_low", "ci_high", "se_patients", "se_seeds", "df_patients", "detectable", "p_value")
-    )
+        ("difference", "ci_low", "ci_high", "se_patients", "se_seeds", "seeds_taken_off", "df_patients", "p_value",
+         "smallest_p")
+    )  # fmt: skip
     return cells | {"status": without.status, "reason": without.reason}
 
 
 def valued(found: Combined, *, p_value: float | None, reason: str | None, confidence: float) -> Row:
-    """Cells of a row that has a difference: interval, standard errors, and what could have been detected."""
+    """Cells of a row that has a difference: interval and standard errors."""
     spread = found.spread
-    cells: Row = {"difference": found.value, "p_value": p_value, "status": "ok", "reason": reason}
+    cells: Row = {"difference": found.value, "p_value": p_value, "smallest_p": None, "status": "ok", "reason": reason}
     told = spread.reason is None
     cells |= {
         "se_patients": spread.patients if told else None,
         "se_seeds": spread.seeds if told else None,
+        "seeds_taken_off": spread.taken_off if told else None,
         "df_patients": spread.df_patients if told else None,
-        "detectable": detectable(spread, confidence=confidence) if told else None,
     }
-    return with_interval(cells, plain_interval(found.value, spread, confidence=confidence, bounds=OF_DIFFERENCES))
+    bounds = (-found.largest, found.largest)
+    return with_interval(cells, plain_interval(found.value, spread, confidence=confidence, bounds=bounds))
 
 
 def _difference(
@@ -128,8 +165,13 @@ def _difference(
     if without is not None:
         return valueless(without)
     found = combine(terms, column)
-    p_value = p_with_seeds(permutation_p(found.value, permuted[column][:, a]), found.value, found.spread)
-    return valued(found, p_value=p_value, reason=measured.overall[a][column].reason, confidence=confidence)
+    moved = permuted[column][:, a]
+    smallest = smallest_permutation_p(measured.part.patients.size, moved.size)
+    p_value, smallest_p = (
+        p_with_seeds(p, found.value, found.spread) for p in (permutation_p(found.value, moved), smallest)
+    )
+    reason = measured.overall[a][column].reason
+    return valued(found, p_value=p_value, reason=reason, confidence=confidence) | {"smallest_p": smallest_p}
 
 
 def gain(measured: Measured, a: int, b: int) -> list[float]:

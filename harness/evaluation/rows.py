@@ -9,11 +9,11 @@ from harness.evaluation.combined import combine
 from harness.evaluation.panel import Panel
 from harness.metrics.estimate import Estimate
 from harness.metrics.uncertainty import Interval, bounded_interval
-from harness.metrics.utility import METRICS, Column
+from harness.metrics.utility import METRICS, Column, bounds_of
 
 ALL_SEEDS = "all"
 ALL_CLASSES = "all"
-OF_DIFFERENCES = (-1.0, 1.0)  # bounds of a difference of two metrics between 0 and 1
+IN_SAMPLE = "in-sample: the thresholds of labels were chosen on these sentences"
 
 
 def metric_rows(measured: Measured, panel: Panel, *, learner: str, confidence: float) -> Iterator[Row]:
@@ -27,7 +27,7 @@ def metric_rows(measured: Measured, panel: Panel, *, learner: str, confidence: f
             row = _describe(column, estimate, measured, panel)
             if estimate.value is not None:
                 found = combine([(measured, one_mix(measured, m))], column)
-                bounds = METRICS[column[0]].bounds
+                bounds = bounds_of(column[0], panel.kind)
                 row = with_interval(
                     row, bounded_interval(found.value, found.spread, confidence=confidence, bounds=bounds)
                 )
@@ -57,6 +57,13 @@ def _describe(column: Column, estimate: Estimate, measured: Measured, panel: Pan
         "n_patients": measured.part.patients.size,
         **estimate_cells(estimate),
     }
+
+
+def remarked(row: Row) -> Row:
+    """A METRICS row of sentences with several labels on which the thresholds themselves were chosen."""
+    if row["value"] is None or METRICS[row["metric"]].source not in ("counts", "sets"):
+        return row
+    return row | {"reason": "; ".join(one for one in (row["reason"], IN_SAMPLE) if one)}
 
 
 def estimate_cells(estimate: Estimate) -> Row:

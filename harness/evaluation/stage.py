@@ -31,8 +31,8 @@ from harness.evaluation.kinds import KINDS
 from harness.evaluation.panel import OVERALL, MixRuns, Panel, build_panel, subgroup_levels
 from harness.evaluation.predictions import HeldOut, Predicted, check_predictions, held_out_sentences
 from harness.evaluation.reliability import reliability_rows, with_temperatures
-from harness.evaluation.rows import metric_rows
-from harness.evaluation.square import Cell, effect_rows, find_square
+from harness.evaluation.rows import metric_rows, remarked
+from harness.evaluation.square import effect_rows
 from harness.evaluation.ties import patient_count_table, patient_ids, tie_rows
 from harness.metrics import METRICS_VERSION
 from harness.metrics.counts import confusion
@@ -43,6 +43,7 @@ from harness.schemas.curve_mixes import mixes_of_exchange
 from harness.schemas.manifest import Counts
 from harness.schemas.recipe import FINE_TUNED
 from harness.schemas.recipe_parts import Evaluation
+from harness.schemas.square import Cell, find_square
 from harness.schemas.tables import (
     CONFUSION,
     CONTRASTS,
@@ -120,11 +121,6 @@ def units(run: Run) -> list[Unit]:
     ]
 
 
-def reference_mix(settings: Evaluation, mixes: Sequence[str]) -> str:
-    """The mix that others are compared with: the recipe's, or the first where the default is not among them."""
-    return settings.reference_mix if settings.reference_mix in mixes else mixes[0]
-
-
 def evaluate(
     panel: Panel,
     runs: Mapping[str, Sequence[MixRuns]],
@@ -164,7 +160,7 @@ def look_at_learners(
             n_seeds = mixes[0].predicted.shape[0]
             rng = _stream(root_seed, "train_seeds", str(n_seeds))
             drawn = Resampling(patients, draw_seeds(n_seeds, settings.n_bootstrap, rng=rng), swaps)
-            found = LearnerRows(panel, learner, drawn, settings, reference_mix(settings, [one.mix for one in mixes]))
+            found = LearnerRows(panel, learner, drawn, settings, settings.reference_among([one.mix for one in mixes]))
             found.look(mixes, square)
             looked_at[learner] = found
     return looked_at
@@ -201,7 +197,7 @@ class LearnerRows:
             self.metrics += gap_rows(levels, self.panel, drawn=self.drawn, **said)
             if competes:
                 self.contrasts += interaction_rows(levels, self.panel, **compared)
-        self.contrasts = adjust(self.contrasts)
+        self.contrasts = adjust(self.contrasts, confidence=self.settings.confidence)
 
 
 def _work(run: Run, folder: Path) -> Counts:
@@ -228,7 +224,9 @@ def _work(run: Run, folder: Path) -> Counts:
         found = look_at_learners(
             panel, runs, settings=settings, root_seed=run.seed, square=find_square(run.recipe) if in_test else None
         )
-        tables.metrics += [row for one in found.values() for row in one.metrics]
+        chosen_here = _thresholds_chosen(run, split)
+        tables.metrics += [remarked(row) if row["learner"] in chosen_here else row
+                           for one in found.values() for row in one.metrics]  # fmt: skip
         if in_test:
             tables.contrasts += [row for one in found.values() for row in one.contrasts]
             _add_ties(tables, found, panel, gold=gold, run=run)
@@ -352,6 +350,14 @@ def _mix_runs(mix: str, learner: str, answers: Sequence[Predicted], rows: NDArra
         predicted=np.stack([answer.chosen[rows] for answer in answers]),
         probability=np.stack([answer.probability[rows] for answer in answers]),
     )
+
+
+def _thresholds_chosen(run: Run, split: str) -> set[str]:
+    """Learners whose decisions on this split were tuned on it (`harness/scoring/thresholds.py`)."""
+    if split != VALIDATION_SPLIT or _kind(run) != "multi":
+        return set()
+    wrote_labels = {FINE_TUNED} if run.recipe.file.scoring.method == "generate" else set()
+    return set(run.recipe.learners) - wrote_labels
 
 
 def _kind(run: Run) -> Kind:

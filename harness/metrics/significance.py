@@ -49,6 +49,14 @@ def permutation_p(observed: float, permuted: Floats) -> float:
     return (1 + n_extreme) / (1 + permuted.size)
 
 
+def smallest_permutation_p(n_patients: int, n_permutations: int) -> float:
+    """What `permutation_p` is expected to be at its least: one way of changing sides and its mirror are what was seen.
+
+    With five patients these are 2 of 32 ways: nothing they could show would be significant at 5%.
+    """
+    return float((1 + n_permutations * 2.0 ** (1 - n_patients)) / (1 + n_permutations))
+
+
 def p_with_seeds(p_value: float, difference: float, spread: Spread) -> float:
     """A p-value about these trained models, widened to one about mixes: other train seeds could have come.
 

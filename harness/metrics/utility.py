@@ -31,7 +31,7 @@ class Metric:
     Attributes:
         name: As tables spell it.
         maximise: Whether more is better.
-        bounds: Smallest and largest possible value.
+        bounds: Smallest and largest possible value where a sentence has one label (`bounds_of`).
         per_class: One value per class, or one for all.
         source: `counts` of hard decisions by class, or of whole `sets` of labels; `ranks` of probabilities, the
             `probabilities` themselves, the same `scaled` by a temperature that validation chose, or the `levels` of a
@@ -65,6 +65,12 @@ METRICS = {
     "brier_scaled": Metric("brier_scaled", False, (0, 2), False, "scaled"),
     "macro_f1_gap": Metric("macro_f1_gap", False, (0, 1), False, "levels"),
 }
+
+
+def bounds_of(name: str, kind: Kind) -> tuple[float, float]:
+    """Smallest and largest possible value; a Brier score over pairs of sentence and label is at most 1."""
+    return (0, 1) if kind == "multi" else METRICS[name].bounds
+
 
 FORMULAS = {
     "accuracy": counts.accuracy,

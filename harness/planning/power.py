@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, DataError
+from harness.evaluation.contrasts import spread_of_row
 from harness.metrics.power import POWER, detectable, patients_needed, seeds_needed
 from harness.metrics.uncertainty import Spread
 from harness.schemas.recipe import Recipe
@@ -59,6 +60,10 @@ def from_pilot(recipe: Recipe, folder: Path) -> list[Power]:
     """
     path = Run(recipe=recipe, folder=folder).path("evaluation", "contrasts.parquet")
     vaguest: dict[str, Power] = {}
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such table; run `harness evaluate RECIPE` first, or give --patient-sd and --patients"
+        )
     for row in read_rows(path, CONTRASTS):
         if _is_wanted(row):
             place = _power(row)
@@ -83,8 +88,19 @@ def from_guess(guess: Guess) -> list[Power]:
     return [Power(OVERALL, guess.n_patients, spread)]
 
 
-def power_lines(places: Sequence[Power], *, confidence: float, difference: float | None) -> Iterator[str]:
-    """The table for people: what can be detected, and with `difference` how many patients or seeds that would take."""
+def power_lines(
+    places: Sequence[Power], *, confidence: float, difference: float | None, n_comparisons: int = 1
+) -> Iterator[str]:
+    """The table for people: what can be detected, and with `difference` how many patients or seeds that would take.
+
+    Args:
+        places: Where.
+        confidence: Of the recipe's intervals.
+        difference: To be found.
+        n_comparisons: Tests in the family; Holm's procedure finds a difference that is the only one at the level over
+            their number.
+    """
+    confidence = 1 - (1 - confidence) / n_comparisons
     n_seeds = places[0].spread.df_seeds + 1
     heads = [*COLUMNS, *(["patients needed", "seeds needed"] if difference is not None else [])]
     rows = [heads, *(_cells(place, confidence=confidence, difference=difference) for place in places)]
@@ -96,13 +112,17 @@ def power_lines(places: Sequence[Power], *, confidence: float, difference: float
         ).rstrip()
     yield ""
     yield (
-        f"detectable: smallest true difference in {METRIC} whose {confidence:.0%} interval leaves out zero with "
-        f"probability {POWER:.0%}, one comparison alone, {n_seeds} train seed{'s' if n_seeds != 1 else ''}"
+        f"detectable: smallest true difference in {METRIC} whose {100 * confidence:.4g}% interval leaves out zero "
+        f"with probability {POWER:.0%}, {_compared(n_comparisons)}, {n_seeds} train seed{'s' if n_seeds != 1 else ''}"
     )
     if n_seeds == 1:
         yield "one train seed shows nothing of what a second training would change: take these as too small"
     if difference is not None:
         yield f"needed: for a difference of {difference:g}, changing patients or seeds alone; -: no number is enough"
+
+
+def _compared(n: int) -> str:
+    return "one comparison alone" if n == 1 else f"the only one among {n} comparisons"
 
 
 def _is_wanted(row: Mapping[str, Any]) -> bool:
@@ -120,8 +140,7 @@ def _is_wanted(row: Mapping[str, Any]) -> bool:
 def _power(row: Mapping[str, Any]) -> Power:
     is_overall = row["subgroup_variable"] == OVERALL
     where = OVERALL if is_overall else f"{row['subgroup_variable']}: {row['subgroup_level']}"
-    spread = Spread(row["se_patients"], row["se_seeds"], row["df_patients"], row["n_train_seeds"] - 1)
-    return Power(where, row["n_patients"], spread)
+    return Power(where, row["n_patients"], spread_of_row(row))
 
 
 def _cells(place: Power, *, confidence: float, difference: float | None) -> list[str]:

@@ -14,8 +14,8 @@ from harness.reports.proxy_words import proxy_markdown
 from harness.reports.regimes import regimes_markdown
 from harness.reports.verdict import judge
 from harness.schemas.mix import Mix
+from harness.schemas.square import Cell, cell_of, find_square
 
-Cell = tuple[bool, bool]  # (statistical alignment, semantic alignment)
 CELL_NAMES: dict[Cell, str] = {
     (False, False): "unguided",
     (True, False): "statistical alignment only",
@@ -25,20 +25,15 @@ CELL_NAMES: dict[Cell, str] = {
 
 
 def alignment_cells(inputs: Inputs) -> dict[Cell, str]:
-    """The mix in each cell of the 2 x 2: reference plus one generated arm, else that arm alone."""
-    cells: dict[Cell, str] = {}
-    for mix in sorted(inputs.recipe.mixes, key=lambda mix: inputs.reference not in mix.origins):
-        cell = _cell(inputs, mix)
-        if cell is not None and mix.name != inputs.reference:
-            cells.setdefault(cell, mix.name)
-    return cells
+    """The mixes of the 2 x 2 that evaluation found, by cell; empty where there are no such four."""
+    return find_square(inputs.recipe) or {}
 
 
-def _cell(inputs: Inputs, mix: Mix) -> Cell | None:
+def added_words(inputs: Inputs, mix: Mix) -> str:
+    """What a mix holds: for one arm of the 2 x 2 its cell, otherwise the origins."""
     arms = [inputs.recipe.arms[origin] for origin in mix.origins if origin in inputs.recipe.arms]
-    if len(arms) != 1 or arms[0].sight is None:
-        return None
-    return "persona" in arms[0].sight, "trajectory" in arms[0].sight
+    cell = cell_of(arms[0]) if len(arms) == 1 else None
+    return ", ".join(mix.origins) if cell is None else CELL_NAMES[cell]
 
 
 # Rows of the contrasts table, and how they read.
@@ -92,12 +87,11 @@ def _learner_part(inputs: Inputs, learner: str) -> list[str]:
 
 
 def overall_table(inputs: Inputs, learner: str) -> str:
-    cells = {mix: CELL_NAMES[cell] for cell, mix in alignment_cells(inputs).items()}
     rows = [[f"`{inputs.reference}`", "reference", value_words(inputs.metric(inputs.reference, learner)), "", ""]]
     rows += [
         [
             f"`{mix}`",
-            cells.get(mix, ", ".join(inputs.recipe.mix(mix).origins)),
+            added_words(inputs, inputs.recipe.mix(mix)),
             value_words(inputs.metric(mix, learner)),
             difference_words(inputs.contrast(mix, learner)),
             judge(inputs, mix, learner).kind,

@@ -7,12 +7,14 @@ from typing import Any
 from harness.metrics.exchange import break_even
 from harness.metrics.learning_curve import DEFAULT_FIT, Fit
 from harness.reports import wording
-from harness.reports.inputs import Inputs, Row
-from harness.reports.leaderboard import markdown_table
+from harness.reports.inputs import LLM, Inputs, Row
+from harness.reports.leaderboard import markdown_table, why_diverged
+from harness.schemas.curve_mixes import mixes_of_exchange
 
 CHECK_FIT: Fit = "monotone"  # beside the default
 EXTRAPOLATED = "The number lies outside the amounts of gold that were tried, so it rests on the curve's formula."
 NOT_TOLD = "The interval holds zero: that it is worth nothing is not ruled out."
+INVERTED = {"": "", "at least ": "at most ", "at most ": "at least "}  # a price is one over a worth
 BREAK_EVEN = (
     "Break-even: the price of an annotated sentence above which synthetic ones are the cheaper way to the same score, "
     "that is the price of a synthetic sentence over what one is worth."
@@ -20,9 +22,22 @@ BREAK_EVEN = (
 
 
 def rows_of(inputs: Inputs, learner: str, fit: Fit = DEFAULT_FIT) -> list[Row]:
-    """Of one learner and fit, in the order of the recipe's mixes."""
+    """Of one learner and fit, in the order of the recipe's mixes; runs that diverged are worth nothing and say so."""
     found = [row for row in inputs.exchange if (row["learner"], row["fit"]) == (learner, fit)]
+    if learner == LLM:
+        found = [{**row, **_without_diverged(inputs, row)} for row in found]
     return sorted(found, key=lambda row: inputs.mixes.index(row["mix"]))
+
+
+def _without_diverged(inputs: Inputs, row: Row) -> dict[str, Any]:
+    """Cells of a row that rests on a run that diverged, of the mix itself or of a point of the curve."""
+    on_curve = [mix.name for mix in mixes_of_exchange(inputs.recipe) if mix.regime == "TRTR"]
+    diverged = [mix for mix in dict.fromkeys([row["mix"], *on_curve]) if why_diverged(inputs, mix)]
+    if not diverged:
+        return {}
+    numbers = ("gold_equivalent", "per_sentence", "ci_low", "ci_high", "where")
+    reason = f"a run of {' and one of '.join(diverged)} diverged"
+    return dict.fromkeys(numbers) | {"status": "undefined", "reason": reason}
 
 
 def worth_sentence(inputs: Inputs, row: Row) -> str:
@@ -93,18 +108,21 @@ def break_even_words(inputs: Inputs, row: Row) -> str:
     rate = row["per_sentence"]
     if rate is None:
         return wording.NONE
+    low, high = row["ci_low"], row["ci_high"]
     if rate <= 0:
-        return "none: not worth a gold sentence at any price"
+        if low is not None and high is not None and high <= 0:
+            return "none: not worth a gold sentence at any price"
+        return "cannot be told: perhaps not worth a gold sentence at any price"
     price = synthetic_price(inputs, row["arm"])
     if price is None:
         return f"price of a synthetic sentence / {wording.number(rate, 2)}"
-    found = break_even(price, rate, low=row["ci_low"], high=row["ci_high"])
-    low = "0" if found.low is None else f"{found.low:.2g}"
-    high = "no upper bound" if found.high is None else f"{found.high:.2g}"
+    found = break_even(price, rate, low=low, high=high)
+    lowest = "0" if found.low is None else f"{found.low:.2g}"
+    highest = "no upper bound" if found.high is None else f"{found.high:.2g}"
     prices = inputs.recipe.file.evaluation.prices
-    words = f"{prices.currency} {found.price or 0:.2g}"
-    words += f" [{low}, {high}]" if row["ci_low"] is not None else ""
-    if prices.gold_sentence is None or row["ci_low"] is None:
+    words = f"{INVERTED[bound_words(row)]}{prices.currency} {found.price or 0:.2g}"
+    words += f" [{lowest}, {highest}]" if low is not None else ""
+    if prices.gold_sentence is None or low is None:
         return words
     return f"{words}; at {prices.gold_sentence:g}: {_cheaper(prices.gold_sentence, found.low, found.high)}"
 

@@ -42,7 +42,7 @@ def interaction_section(inputs: Inputs, learner: str) -> dict[str, Any] | None:
             "mix": mix,
             "index": inputs.mixes.index(mix),
             "row": row,
-            "verdict": interaction_words(row),
+            "verdict": interaction_words(inputs, row),
             "levels": extreme_levels(inputs, row),
             "tip": contrast_tip(row, wording.confidence(inputs.recipe)),
         }

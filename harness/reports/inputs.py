@@ -111,7 +111,8 @@ class Inputs:
 
     @property
     def reference(self) -> str:
-        return self.recipe.file.evaluation.reference_mix
+        """The mix that evaluation compared the others with."""
+        return self.recipe.file.evaluation.reference_among(self.mixes)
 
     @property
     def mixes(self) -> tuple[str, ...]:

@@ -129,11 +129,15 @@ def tie_words(rows: Sequence[LeaderboardRow], confidence: str) -> str:
         "one of these"
     )
     if n_tied:
-        return f"{said} (simultaneous comparison with the best of {len(compared)}, patients and train seeds resampled)."
-    return (
-        f"No entry is statistically tied with the first (simultaneous comparison with the best of {len(compared)}, "
-        f"{confidence} confidence)."
-    )
+        return f"{said} ({_comparison(compared)})."
+    return f"No entry is statistically tied with the first ({_comparison(compared)}, {confidence} confidence)."
+
+
+def _comparison(compared: Sequence[LeaderboardRow]) -> str:
+    """How ties were told, and why a difference that is not significant need be no tie."""
+    resampled = "patients and train seeds" if any(row.n_train_seeds > 1 for row in compared) else "patients"
+    return (f"simultaneous one-sided comparison with the best of {len(compared)}, {resampled} resampled; two-sided "
+            "tests of single differences ask for more")  # fmt: skip
 
 
 def leaderboard_markdown(inputs: Inputs, rows: Sequence[LeaderboardRow]) -> str:

@@ -20,7 +20,7 @@ from harness.reports.leaderboard import LeaderboardRow
 from harness.reports.proxy import proxy_section
 from harness.reports.regimes import regimes_section
 from harness.reports.tips import contrast_tip, metric_tip, plural
-from harness.reports.verdict import SIGNIFICANCE, verdict
+from harness.reports.verdict import verdict
 from harness.schemas.recipe import Recipe
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -164,7 +164,7 @@ def _surroundings(inputs: Inputs) -> dict[str, Any]:
         "composition": inputs.composition,
         "cost": sections.cost_section(inputs),
         "token_tolerance": leaderboard.TOKEN_TOLERANCE,
-        "significance": SIGNIFICANCE,
+        "significance": wording.significance(recipe),
         "versions": {name: version for manifest in inputs.manifests for name, version in manifest.versions.items()},
         "git_commit": inputs.git_commit,
         "input_sha256": inputs.input_sha256,

@@ -8,7 +8,7 @@ from harness.metrics.estimate import Estimate
 from harness.metrics.rank_agreement import Agreement, agreement, rank_correlation
 from harness.reports import wording
 from harness.reports.inputs import ALL, CLASS_METRIC, LLM, MAIN_METRIC, OVERALL, Inputs, Row
-from harness.reports.leaderboard import markdown_table
+from harness.reports.leaderboard import markdown_table, why_diverged
 
 FEW = (
     10  # comparisons below which agreement may well be chance: 8 of 8 alike have p = 0.008 by a fair coin, 5 of 5 0.06
@@ -85,19 +85,22 @@ def _words(estimate: Estimate) -> str:
 
 
 def _scores(inputs: Inputs, learner: str) -> list[tuple[float, float]]:
-    rows = [(inputs.metric(mix, learner), inputs.metric(mix, LLM)) for mix in inputs.mixes]
+    sound = [mix for mix in inputs.mixes if not why_diverged(inputs, mix)]
+    rows = [(inputs.metric(mix, learner), inputs.metric(mix, LLM)) for mix in sound]
     return [(own["value"], other["value"]) for own, other in rows if _ok(own) and _ok(other) and own and other]
 
 
 def gains_at(inputs: Inputs, learner: str, place: str) -> list[tuple[Row, float, float]]:
-    """Contrast of each comparison with the cheap learner's gain and the fine-tuned model's."""
-    found = []
+    """Contrast of each comparison with the cheap learner's gain and the fine-tuned model's; no runs that diverged."""
+    found: list[tuple[Row, float, float]] = []
+    if why_diverged(inputs, inputs.reference):
+        return found
     for row in inputs.contrasts:
         if row["learner"] != learner or row["mix_b"] != inputs.reference or _place(row) != place:
             continue
         other = inputs.contrast(row["mix_a"], LLM, metric=row["metric"], label=row["class"],
                                 variable=row["subgroup_variable"], level=row["subgroup_level"])  # fmt: skip
-        if _ok(row) and other is not None and _ok(other):
+        if _ok(row) and other is not None and _ok(other) and not why_diverged(inputs, row["mix_a"]):
             found.append((row, float(row["difference"]), float(other["difference"])))
     return found
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from harness.reports import wording
 from harness.reports.inputs import LLM, Inputs, Row
-from harness.reports.leaderboard import EQUAL, budget_words
+from harness.reports.leaderboard import EQUAL, budget_words, why_diverged
 
 INTERACTION = "(interaction)"  # the level of the rows that ask whether a gain differs between levels
-SIGNIFICANCE = 0.05  # the level at which the family of comparisons is controlled; the field's convention
 Kind = Literal["better", "worse", "no evidence", "too small", "not computed"]
 BASELINES = {
     "minilm": "logistic regression on MiniLM vectors of the same mix",
@@ -43,12 +43,18 @@ class Verdict:
 def judge(inputs: Inputs, mix: str, learner: str | None = None) -> MixVerdict:
     """Read one contrast (macro-F1, overall) of the main learner, or of another, as a verdict.
 
+    A run that diverged, of the mix or of the reference, is no ground for any verdict.
+
     Without a difference that is significant, `no evidence` says that one that matters (`relevant_difference` of the
     recipe) would have been found with probability 0.8, and `too small` that it would not. The difference that was
     observed has no part in that: it is nearly always below the detectable one where it is not significant (Hoenig and
     Heisey, The American Statistician 55 (2001) 19-24).
     """
-    row = inputs.contrast(mix, learner or inputs.main_learner)
+    learner = learner or inputs.main_learner
+    diverged = [one for one in (mix, inputs.reference) if learner == LLM and why_diverged(inputs, one)]
+    if diverged:
+        return MixVerdict(mix, "not computed", f"not been compared: a run of {' and one of '.join(diverged)} diverged")
+    row = inputs.contrast(mix, learner)
     if row is None:
         return MixVerdict(mix, "not computed", "not been compared")
     if row["status"] == wording.SUPPRESSED:
@@ -58,20 +64,21 @@ def judge(inputs: Inputs, mix: str, learner: str | None = None) -> MixVerdict:
     level = wording.confidence(inputs.recipe)
     bounds = f"{wording.signed(row['ci_low'])} to {wording.signed(row['ci_high'])}"
     p = row["p_adjusted"]
-    if p is not None and p < SIGNIFICANCE and row["difference"] != 0:
+    if p is not None and p < wording.significance(inputs.recipe) and row["difference"] != 0:
         kind: Kind = "better" if row["difference"] > 0 else "worse"
         size = wording.number(abs(row["difference"]))
         words = f"{kind} by {size} ({level} interval {bounds}, adjusted {wording.p_equals(p)})"
         return MixVerdict(mix, kind, words)
     tested = f"adjusted {wording.p_equals(p)}" if p is not None else "no test"
     seen = f"{wording.signed(row['difference'])}, and the {level} interval runs from {bounds} ({tested})"
-    return _without_difference(inputs, mix, row.get("detectable"), seen)
+    return _without_difference(inputs, mix, row, seen)
 
 
-def _without_difference(inputs: Inputs, mix: str, detectable: float | None, seen: str) -> MixVerdict:
+def _without_difference(inputs: Inputs, mix: str, row: Row, seen: str) -> MixVerdict:
     """Whether a test set that found nothing could have found what matters; `seen` is what it saw, in words."""
+    detectable = row["detectable"]
     if detectable is None:
-        return MixVerdict(mix, "no evidence", f"no evidence of a difference: {seen}")
+        return MixVerdict(mix, "too small", f"too small to tell: {seen}; {row['reason'] or 'nothing could be tested'}")
     matters = inputs.recipe.file.evaluation.relevant_difference
     could = f"could have found {wording.number(detectable)} or more"
     if detectable > matters:
@@ -173,7 +180,9 @@ def _beside(own: Row, other: Row) -> str:
         return "level with"
     word = "above" if gap > 0 else "below"
     bounds = (own["ci_low"], own["ci_high"], other["ci_low"], other["ci_high"])
-    if None in bounds or own["ci_low"] > other["ci_high"] or other["ci_low"] > own["ci_high"]:
+    if None in bounds:
+        return f"{word} (one of the two without an interval)"
+    if own["ci_low"] > other["ci_high"] or other["ci_low"] > own["ci_high"]:
         return word
     return f"{word} (with overlapping intervals)"
 
@@ -185,12 +194,34 @@ def _remarks(inputs: Inputs) -> list[str]:
     remarks += [
         f"{mix}: {words}." for mix in inputs.other_mixes if (words := budget_words(inputs, mix)) not in ("", EQUAL)
     ]
+    remarks += _interval_remark(inputs)
     main = main_mix(inputs)
     remarks += _level_remarks(inputs, main) if main else []
     if "tfidf" in inputs.learners[1:]:
         remarks += _tfidf_remark(inputs)
     remarks.append("Models are compared with the baselines by their intervals only; no test was made between learners.")
     return remarks
+
+
+def _interval_remark(inputs: Inputs) -> list[str]:
+    """Why a verdict may not be what its interval suggests, where that happens."""
+    judged = [
+        (one, inputs.contrast(one.mix, inputs.main_learner)) for one in map(partial(judge, inputs), inputs.other_mixes)
+    ]
+    apart = [
+        one.mix
+        for one, row in judged
+        if row is not None
+        and one.kind != "not computed"
+        and row["ci_low"] is not None
+        and row["ci_high"] is not None
+        and (one.kind in ("better", "worse")) == (row["ci_low"] <= 0 <= row["ci_high"])
+    ]
+    if not apart:
+        return []
+    return [f"{', '.join(apart)}: verdict and interval differ, because the verdict follows the adjusted p-value (the "
+            "two mixes' answers exchanged patient by patient, and a price paid for the number of comparisons), while "
+            "an interval is about one difference alone."]  # fmt: skip
 
 
 def _tfidf_remark(inputs: Inputs) -> list[str]:
@@ -213,7 +244,8 @@ def _level_remarks(inputs: Inputs, mix: str) -> list[str]:
         and row["p_adjusted"] is not None
     ]
     titles = {row["subgroup_variable"]: wording.variable_title(inputs.recipe, row["subgroup_variable"]) for row in rows}
-    differing = [row for row in rows if row["p_adjusted"] < SIGNIFICANCE]
+    level = wording.significance(inputs.recipe)
+    differing = [row for row in rows if row["p_adjusted"] < level]
     said = [
         f"The gain of {mix} differs by {titles[row['subgroup_variable']].lower()} "
         f"({extreme_levels(inputs, row)}; adjusted {wording.p_equals(row['p_adjusted'])})."
@@ -225,14 +257,16 @@ def _level_remarks(inputs: Inputs, mix: str) -> list[str]:
     return said
 
 
-def interaction_words(row: Row) -> str:
+def interaction_words(inputs: Inputs, row: Row) -> str:
     """What one test of "does the gain differ between levels" allows one to say."""
     if row["status"] != "ok" or row["difference"] is None:
         return wording.status_words(row) or "undefined"
     p = row["p_adjusted"]
     if p is None:
         return "not tested"
-    return "the gain differs between levels" if p < SIGNIFICANCE else "no evidence that the gain differs"
+    if p < wording.significance(inputs.recipe):
+        return "the gain differs between levels"
+    return "no evidence that the gain differs"
 
 
 def extreme_levels(inputs: Inputs, row: Row) -> str:

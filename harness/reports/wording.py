@@ -101,6 +101,11 @@ def confidence(recipe: Recipe) -> str:
     return f"{100 * recipe.file.evaluation.confidence:g}%"
 
 
+def significance(recipe: Recipe) -> float:
+    """Below which an adjusted p-value is called a difference; what the recipe's confidence leaves, 0.05 by default."""
+    return round(1 - recipe.file.evaluation.confidence, 12)
+
+
 def base_model_name(recipe: Recipe) -> str:
     """The base model without scheme or folder; a local path shows its last part only."""
     name = recipe.file.training.base_model.removeprefix("embedded:")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from harness.errors import nearest
-from harness.schemas.base import Settings
+from harness.schemas.base import UNNAMED, LevelMap, Settings
 from harness.schemas.mix import BudgetUnit
 from harness.schemas.trainer_fields import LORA_FIELDS, OWNED_SFT_FIELDS, SFT_FIELDS
 
@@ -26,6 +27,23 @@ class SplitShares(Settings):
         return self
 
 
+def _split_form(given: object) -> str | None:
+    """Shares or the word, so that a fault in one is not told as a fault in both."""
+    if isinstance(given, (dict, SplitShares)):
+        return UNNAMED
+    return "column" if given == "column" else None
+
+
+Split = Annotated[
+    Annotated[SplitShares, Tag(UNNAMED)] | Annotated[Literal["column"], Tag("column")],
+    Discriminator(
+        _split_form,
+        custom_error_type="split",
+        custom_error_message="allowed: column, or shares such as {train: 0.6, validation: 0.2, test: 0.2}",
+    ),
+]
+
+
 class Gold(Settings):
     path: Path | None = None
     """JSONL, CSV or Parquet with one annotated sentence a row; null takes the task's demo gold."""
@@ -33,7 +51,10 @@ class Gold(Settings):
     """Our column to yours, e.g. {sentence_id: id, text: sentence}; same names need no entry."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Your label to ours, e.g. {MEM: cognitive_impairment}; labels not listed are taken as they are."""
-    split: SplitShares | Literal["column"] = SplitShares(train=0.6, validation=0.2, test=0.2)
+    levels: LevelMap = Field(default_factory=dict)
+    """Subgroup variable to your level to ours, e.g. {sex: {F: female, M: male}}; levels not listed are taken as they
+    are."""
+    split: Split = SplitShares(train=0.6, validation=0.2, test=0.2)
     """Shares of patients per split; or `column`: the data's own `split` column, which must keep patients whole."""
     deduplicate: bool = False
     """Drop rows whose text and label repeat an earlier row of the same patient; they are kept in rejected.parquet."""
@@ -147,6 +168,10 @@ class Evaluation(Settings):
     """Smallest difference in macro-F1 that would matter to you, said before looking. It decides words alone: where no
     difference was found, a test set that could not have found this one is too small to tell. The default is a
     convention without a source."""
+
+    def reference_among(self, mixes: Sequence[str]) -> str:
+        """The mix that others are compared with: the recipe's, or the first where the default is not among them."""
+        return self.reference_mix if self.reference_mix in mixes else mixes[0]
 
 
 class Fidelity(Settings):

@@ -123,7 +123,12 @@ def test_a_further_mix_changes_no_other_row(make_study: MakeStudy) -> None:
     work(three)
     for mix in ("gold", "better"):
         assert rows_of(two, METRICS, mix=mix) == rows_of(three, METRICS, mix=mix)
-    adjusted = {"p_adjusted": None, "family": None}  # a further mix is a further test
+    adjusted = {
+        "p_adjusted": None,
+        "family": None,
+        "detectable": None,
+        "reason": None,
+    }  # a further mix is a further test
     assert [row | adjusted for row in rows_of(two, CONTRASTS)] == [
         row | adjusted for row in rows_of(three, CONTRASTS, mix_a="better")
     ]

@@ -43,7 +43,7 @@ def test_more_levels_have_a_test_of_all_and_no_interval() -> None:
     row = interactions(1.5)["site"]
     assert row["reason"].startswith("largest gain: north; smallest: ")
     assert row["ci_low"] is row["se_patients"] is row["detectable"] is None
-    assert row["difference"] > 0 and row["p_value"] < 0.01
+    assert row["difference"] > 0 and row["p_value"] < 0.03
     assert row["family"] == "holm:accuracy, whether the gain differs between subgroup levels, llm (2 tests)"
 
 

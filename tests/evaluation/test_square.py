@@ -8,11 +8,12 @@ import pytest
 from invented_panel import invented_panel, invented_runs
 from toy_study import TASK
 
-from harness.evaluation.square import CELLS, EFFECTS, find_square
+from harness.evaluation.square import EFFECTS
 from harness.evaluation.stage import evaluate
 from harness.schemas.mix import Mix
 from harness.schemas.recipe import Recipe, RecipeFile
 from harness.schemas.recipe_parts import Evaluation
+from harness.schemas.square import CELLS, find_square
 from harness.schemas.task import Task, TaskFile
 
 SIGHT = {
@@ -58,6 +59,13 @@ def test_the_square_is_four_mixes_that_differ_in_their_arm_alone(tmp_path: Path)
     }
     three = {name: sources for name, sources in mixes.items() if name != "g_semantic"}
     assert (find_square(recipe_of(three, tmp_path)) or {}).get((True, True)) == "dualalign"  # the arms alone are four
+
+
+def test_gold_of_fewer_patients_is_another_frame(tmp_path: Path) -> None:
+    fewer = {arm: [{"origin": "gold", "share": 0.5, "patients": 0.1}, {"origin": arm, "share": 0.5}] for arm in SIGHT}
+    mixes = {f"f_{arm}": sources for arm, sources in list(fewer.items())[:2]}
+    mixes |= {arm: with_gold(arm) for arm in list(SIGHT)[2:]}
+    assert find_square(recipe_of(mixes, tmp_path)) is None
 
 
 def test_mixes_of_other_shares_make_no_square(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_entries_of_equal_skill_in_two_runs_are_tied_and_marked(tmp_path: Path) 
     markdown = board_markdown(board.entries, {})
     marked = [line for line in markdown.splitlines() if line.startswith("|") and "\u2020" in line]
     assert len(marked) == 1 and marked[0].startswith(f"| {board.entries[1].run} |")  # not the first itself
-    assert "simultaneous comparison with the best of 4" in markdown
+    assert "simultaneous one-sided comparison with the best of 4" in markdown
 
 
 def test_several_train_seeds_are_compared_and_other_numbers_of_them_are_not(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from harness import seeds
 from harness.metrics.disparity import Gap, gap_between, range_p
-from harness.metrics.significance import two_level_noise
+from harness.metrics.significance import two_level_noise, wald_p
 from harness.metrics.uncertainty import Spread, half_width, plain_interval, spread_of
 
 
@@ -123,8 +123,37 @@ def test_levels_that_all_answer_alike_do_not_differ() -> None:
     assert range_p(np.zeros(3), [Spread(0.0, 0.0, 9, 0)] * 3, np.zeros((50, 3))) == 1.0
 
 
-def test_p_counts_replicates_that_reach_as_far_in_half_widths() -> None:
-    # t(inf) 1.96: 0.2 is 0.2 / 0.196 half widths of the first; replicates reach 0.1, 0.3 (second: 0.3 / 0.392) and NaN.
-    spreads = [Spread(0.1, 0.0, 1e9, 0), Spread(0.2, 0.0, 1e9, 0)]
-    noise = np.array([[0.1, 0.0], [0.1, -0.3], [0.1, 0.5], [np.nan, 0.0]])
-    assert range_p(np.array([0.2, 0.0]), spreads, noise) == (1 + 2) / (1 + 4)
+def test_p_is_that_of_the_smallest_of_so_many() -> None:
+    rng = seeds.generator(0, "test_disparity", "smallest")
+    noise = rng.normal(0, 1, (20_000, 3))
+    spreads = [Spread(0.1, 0.0, 1e9, 0)] * 3
+    # 0.25 is 2.5 standard errors: p 0.01242, the smallest of three independent ones 1 - (1 - 0.01242)^3 = 0.0368
+    assert range_p(np.array([0.25, 0.1, 0.0]), spreads, noise) == pytest.approx(0.0368, abs=0.004)
+    alike = np.repeat(noise[:, :1], 3, axis=1)  # three times the same pair is one pair
+    assert range_p(np.array([0.25, 0.1, 0.0]), spreads, alike) == pytest.approx(0.01242, abs=0.002)
+    alone = wald_p(1.0, spreads[0])  # beyond what random numbers can tell: three times that of one pair
+    assert alone is not None and range_p(np.array([1.0, 0.0, 0.0]), spreads, noise) == pytest.approx(3 * alone)
+
+
+def test_a_level_that_some_replicates_lack_hides_nothing() -> None:
+    rng = seeds.generator(0, "test_disparity", "lacking")
+    noise = rng.normal(0, 0.1, (2000, 3))
+    noise[:80, 2] = np.nan
+    assert range_p(np.array([0.8, 0.0, 0.0]), [Spread(0.1, 0.0, 30, 0)] * 3, noise) < 1e-6
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3])
+def test_few_seeds_do_not_make_levels_differ_at_strict_levels(n_seeds: int) -> None:
+    """A seed moves every level by itself, twice as much as patients do; one test of 24 under Holm."""
+    rng = seeds.generator(0, "test_disparity", "strict", str(n_seeds))
+    found = []
+    for _ in range(300):
+        shares = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=400) / n_seeds
+        by_seed = rng.normal(0, 0.02, (4, 1)) + rng.normal(0, 0.04 * n_seeds**0.5, (4, n_seeds))
+        replicates = by_seed[:, None] + rng.normal(0, 0.02, (4, 400))[..., None]
+        pairs = [(replicates[i] - replicates[j], by_seed[i] - by_seed[j]) for i, j in combinations(range(4), 2)]
+        spreads = [spread_of(*pair, n_patients=30, n_effective=30) for pair in pairs]
+        noise = [two_level_noise(*pair, shares, spread) for pair, spread in zip(pairs, spreads, strict=True)]
+        found.append(range_p(np.array([one.mean() for _, one in pairs]), spreads, np.stack(noise, axis=1)))
+    assert np.mean(np.array(found) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert np.mean(np.array(found) <= 0.05 / 24) <= 0.01  # was 0.036 to 0.057 by replicates of seeds

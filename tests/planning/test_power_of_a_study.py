@@ -23,7 +23,8 @@ def contrast(se_patients: float | None, **changes: Any) -> dict[str, Any]:
     told = se_patients is not None
     row = {"mix_a": "gold_dualalign", "mix_b": "gold", "learner": "llm", "metric": "macro_f1", "class": "all",
            "subgroup_variable": "overall", "subgroup_level": "all", "difference": 0.01, "se_patients": se_patients,
-           "se_seeds": 0.0 if told else None, "df_patients": 39.0 if told else None, "n_patients": 40, "n_train_seeds": 1,
+           "se_seeds": 0.0 if told else None, "seeds_taken_off": 0.0 if told else None,
+           "df_patients": 39.0 if told else None, "n_patients": 40, "n_train_seeds": 1,
            "status": "ok"}  # fmt: skip
     return row | changes
 
@@ -78,7 +79,7 @@ def test_guesses_need_no_run() -> None:
 
 def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:
     recipe = load_recipe(RECIPE)
-    with pytest.raises(DataError, match="run the stage that writes contrasts first"):
+    with pytest.raises(DataError, match="run `harness evaluate RECIPE` first, or give --patient-sd and --patients"):
         from_pilot(recipe, tmp_path / "nothing")
     with pytest.raises(ConfigError, match="no difference of two mixes in macro_f1 with a standard error"):
         from_pilot(recipe, pilot(tmp_path, [contrast(None)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from invented_results import LABELS, LEVELS, InventedResults
 
 from harness import seeds
+from harness.reports.inputs import Inputs
 from harness.schemas.manifest import Counts, Manifest
 from harness.schemas.mix import Mix
 from harness.schemas.recipe import Recipe, RecipeFile
@@ -240,3 +242,15 @@ class FolderBuilder:
             peak_rss_mb=345.6,
         )
         write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def with_diverged(inputs: Inputs, mix: str) -> Inputs:
+    """The same run, had the training stage marked train seed 1 of a mix."""
+
+    def marked(manifest: Manifest) -> Manifest:
+        if (manifest.stage, manifest.unit) != ("training", f"{mix}/seed_1"):
+            return manifest
+        notes = {**manifest.counts.notes, "status": "diverged", "reason": "the loss rose"}
+        return manifest.model_copy(update={"counts": manifest.counts.model_copy(update={"notes": notes})})
+
+    return replace(inputs, manifests=[marked(one) for one in inputs.manifests])

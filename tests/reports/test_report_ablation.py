@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 from harness.reports.ablation import ablation_markdown, alignment_cells, two_by_two
 from harness.reports.inputs import Inputs
+from harness.schemas.mix import Mix
 
 
 def test_the_square_is_read_off_what_the_arms_see(all_arms: Inputs) -> None:
@@ -9,6 +12,13 @@ def test_the_square_is_read_off_what_the_arms_see(all_arms: Inputs) -> None:
         (False, True): "gold_semantic",
         (True, True): "gold_dualalign",
     }
+
+
+def test_the_square_is_the_one_whose_effects_were_computed(all_arms: Inputs) -> None:
+    pilot = Mix.model_validate({"name": "pilot", "sources": [{"origin": "gold", "share": 0.9},
+                                                             {"origin": "dualalign", "share": 0.1}]})  # fmt: skip
+    recipe = all_arms.recipe.model_copy(update={"mixes": (pilot, *all_arms.recipe.mixes)})
+    assert alignment_cells(replace(all_arms, recipe=recipe))[True, True] == "gold_dualalign"
 
 
 def test_without_all_four_arms_there_is_no_square(inputs: Inputs) -> None:

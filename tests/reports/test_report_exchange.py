@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from invented_run import with_diverged
 
 from harness.errors import ConfigError
 from harness.reports import ablation, page
 from harness.reports.exchange import exchange_section
 from harness.reports.exchange_plot import LEFT, RIGHT, WIDTH, Point, Read, curve_plot
-from harness.reports.exchange_words import break_even_words, price_words, worth_sentence
+from harness.reports.exchange_words import break_even_words, price_words, rows_of, worth_sentence
 from harness.reports.inputs import Composition, Inputs
 from harness.reports.leaderboard import leaderboard_rows
 from harness.reports.regimes import regimes, regimes_section
@@ -111,7 +112,12 @@ def test_zero_is_mentioned_only_where_the_interval_holds_it(inputs: Inputs) -> N
         (ROW, {"synthetic_sentence": 0.02, "gold_sentence": 0.001}, "at 0.001: gold is cheaper"),
         (changed(ci_low=-1.0), {"synthetic_sentence": 0.02, "gold_sentence": 9}, "USD 0.02 [0.008, no upper bound]; "
                                                                                  "at 9: cannot be told"),
-        (changed(per_sentence=-0.1), {"synthetic_sentence": 0.02}, "none: not worth a gold sentence at any price"),
+        (changed(per_sentence=-0.1, ci_low=-0.2, ci_high=0.0), {"synthetic_sentence": 0.02},
+         "none: not worth a gold sentence at any price"),
+        (changed(per_sentence=-0.1, ci_low=-0.2, ci_high=0.3), {"synthetic_sentence": 0.02},
+         "cannot be told: perhaps not worth a gold sentence at any price"),
+        (changed(where="bounded", reason="at least: beyond"), {"synthetic_sentence": 0.02}, "at most USD 0.02 ["),
+        (changed(where="bounded", reason="at most: beyond"), {"synthetic_sentence": 0.02}, "at least USD 0.02 ["),
         (ROW, {"synthetic_sentence": 3, "currency": "EUR"}, "EUR 3 [1.2, 12]"),
     ],
 )  # fmt: skip
@@ -215,3 +221,11 @@ def test_too_few_points_leave_no_power_curve_to_draw() -> None:
     points = [Point(0, mix, n, SCORES[mix], None, None) for mix, n in list(N_GOLD.items())[:3]]
     assert curve_plot(points, [], "power") is None
     assert curve_plot(points, [], "monotone") is not None
+
+
+@pytest.mark.parametrize("mix", ["gold_dualalign", "gold"])
+def test_what_rests_on_a_run_that_diverged_is_worth_nothing_and_says_so(with_curve: Inputs, mix: str) -> None:
+    [row] = rows_of(with_diverged(with_curve, mix), "llm")
+    assert (row["per_sentence"], row["ci_low"], row["status"]) == (None, None, "undefined")
+    assert f"cannot be said: a run of {mix} diverged" in worth_sentence(with_curve, row)
+    assert rows_of(with_curve, "llm")[0]["per_sentence"] == 1.0

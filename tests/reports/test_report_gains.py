@@ -30,9 +30,11 @@ def test_interactions_name_levels_by_their_titles_and_say_what_the_test_allows(i
         ({"status": "insufficient", "difference": None, "reason": "1 level"}, "insufficient: 1 level"),
     ],
 )
-def test_words_of_an_interaction_turn_at_the_significance_level(changes: Mapping[str, Any], words: str) -> None:
+def test_words_of_an_interaction_turn_at_the_significance_level(
+    inputs: Inputs, changes: Mapping[str, Any], words: str
+) -> None:
     row = {"status": "ok", "difference": 0.1, "p_adjusted": 0.2, "reason": None, **changes}
-    assert interaction_words(row) == words
+    assert interaction_words(inputs, row) == words
 
 
 def test_detectable_differences_are_told_overall_by_class_and_by_level(inputs: Inputs) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from invented_run import with_diverged
 
 from harness.metrics import METRICS_VERSION
 from harness.reports.inputs import Inputs, hash_test_set
@@ -139,18 +140,6 @@ def test_the_test_set_hash_forgets_order_and_sees_labels() -> None:
     assert hash_test_set(rows) != hash_test_set([("s1", "other"), ("s2", "other")])
 
 
-def with_diverged(inputs: Inputs, mix: str) -> Inputs:
-    """The same run, had the training stage marked train seed 1 of a mix."""
-
-    def marked(manifest: Manifest) -> Manifest:
-        if (manifest.stage, manifest.unit) != ("training", f"{mix}/seed_1"):
-            return manifest
-        notes = {**manifest.counts.notes, "status": "diverged", "reason": "the loss rose"}
-        return manifest.model_copy(update={"counts": manifest.counts.model_copy(update={"notes": notes})})
-
-    return replace(inputs, manifests=[marked(one) for one in inputs.manifests])
-
-
 def test_a_diverged_run_stands_apart_with_its_reason(inputs: Inputs) -> None:
     told = with_diverged(inputs, "gold_dualalign")
     rows = leaderboard_rows(told)
@@ -234,7 +223,7 @@ def test_markdown_marks_ties_and_says_what_the_mark_means(inputs: Inputs) -> Non
     marked = [line for line in markdown.splitlines() if line.startswith("|") and "\u2020" in line]
     assert len(marked) == 1 and "`gold_unguided`" in marked[0]
     assert "statistically tied with the first: with 95% confidence the best is the first or one of these" in markdown
-    assert "simultaneous comparison with the best of 6" in markdown
+    assert "simultaneous one-sided comparison with the best of 6" in markdown
     alone = [replace(row, tied=None) for row in rows]
     assert "could not be told" in leaderboard_markdown(inputs, alone)
 

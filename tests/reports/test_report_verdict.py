@@ -3,6 +3,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from invented_run import with_diverged
 
 from harness.reports import stage
 from harness.reports.inputs import Inputs
@@ -43,7 +44,7 @@ def test_only_a_small_adjusted_p_makes_a_mix_better_or_worse(
 
 @pytest.mark.parametrize(
     ("found", "kind"),
-    [(0.049, "no evidence"), (0.05, "no evidence"), (0.051, "too small"), (None, "no evidence")],
+    [(0.049, "no evidence"), (0.05, "no evidence"), (0.051, "too small"), (None, "too small")],
 )
 def test_a_test_set_that_could_not_have_found_what_matters_is_too_small_to_tell(
     inputs: Inputs, found: float | None, kind: str
@@ -75,9 +76,8 @@ def test_what_would_matter_is_the_recipes_to_say(make_run: Callable[..., Run]) -
 def test_no_evidence_names_the_interval_in_full(inputs: Inputs) -> None:
     changed = with_contrast(inputs, "gold_dualalign", difference=0.012, ci_low=-0.031, ci_high=0.055, p_adjusted=0.4)
     seen = "+0.012, and the 95% interval runs from \u22120.031 to +0.055 (adjusted p = 0.400)"
-    assert judge(with_contrast(changed, "gold_dualalign", detectable=None), "gold_dualalign").words == (
-        f"no evidence of a difference: {seen}"
-    )
+    out_of_reach = with_contrast(changed, "gold_dualalign", detectable=None, reason="5 patients are too few")
+    assert judge(out_of_reach, "gold_dualalign").words == f"too small to tell: {seen}; 5 patients are too few"
     assert judge(with_contrast(changed, "gold_dualalign", detectable=0.04), "gold_dualalign").words == (
         f"no evidence of a difference: {seen}; this test set could have found 0.040 or more"
     )
@@ -162,3 +162,37 @@ def test_a_withheld_difference_is_not_called_too_small(inputs: Inputs) -> None:
     found = verdict(with_contrast(inputs, "gold_dualalign", **withheld))
     assert found.kind == "not computed"
     assert "gold_dualalign has been withheld (few patients)" in found.sentences[0]
+
+
+@pytest.mark.parametrize(("mix", "words"), [("gold_dualalign", "gold_dualalign"), ("gold", "gold")])
+def test_no_verdict_rests_on_a_run_that_diverged(inputs: Inputs, mix: str, words: str) -> None:
+    found = judge(with_diverged(inputs, mix), "gold_dualalign")
+    assert (found.kind, found.words) == ("not computed", f"not been compared: a run of {words} diverged")
+    assert judge(with_diverged(inputs, mix), "gold_dualalign", "tfidf").kind != "not computed"  # it learned by itself
+
+
+def test_the_reference_is_the_one_that_evaluation_used(inputs: Inputs) -> None:
+    assert inputs.reference == "gold"
+    others = tuple(mix for mix in inputs.recipe.mixes if mix.name != "gold")
+    without = replace(inputs, recipe=inputs.recipe.model_copy(update={"mixes": others}))
+    assert without.reference == others[0].name
+    assert others[0].name not in without.other_mixes
+
+
+@pytest.mark.parametrize(("p", "low", "said"), [(0.2, 0.01, True), (0.01, -0.01, True), (0.2, -0.01, False)])
+def test_a_verdict_that_its_interval_does_not_suggest_is_explained(
+    inputs: Inputs, p: float, low: float, said: bool
+) -> None:
+    changed = with_contrast(
+        inputs, "gold_dualalign", difference=0.05, ci_low=low, ci_high=0.1, p_adjusted=p, detectable=0.03
+    )
+    changed = with_contrast(changed, "gold_unguided", difference=0.0, ci_low=-0.1, ci_high=0.1, p_adjusted=0.9)
+    remarks = [one for one in verdict(changed).remarks if "verdict and interval differ" in one]
+    assert bool(remarks) == said
+    assert all(one.startswith("gold_dualalign: ") for one in remarks)
+
+
+def test_significance_is_what_the_recipes_confidence_leaves(make_run: Callable[..., Run]) -> None:
+    at_99 = stage.read_inputs(make_run("strict", evaluation={"subgroups": ["sex"], "confidence": 0.99}))
+    found = {"difference": 0.05, "ci_low": 0.01, "ci_high": 0.1, "p_adjusted": 0.03, "detectable": 0.03}
+    assert judge(with_contrast(at_99, "gold_dualalign", **found), "gold_dualalign").kind == "no evidence"

@@ -85,9 +85,11 @@ CONTRASTS = TableSpec(
         "ci_high": F,
         "se_patients": F,  # standard error from patients, and from train seeds beyond that (0 with one seed)
         "se_seeds": F,
+        "seeds_taken_off": F,  # variance that se_seeds lacks because patients explain it; strict levels put some back
         "df_patients": F,
-        "detectable": F,  # smallest true difference that this test set and these seeds find with probability 0.8
+        "detectable": F,  # smallest true difference found with probability 0.8 in its family, were it the only one
         "p_value": F,
+        "smallest_p": F,  # what p_value could be at its least with so many patients; null where nothing limits it
         "p_adjusted": F,
         "family": S,  # the set of tests p_adjusted controls, and by which procedure
         "n_patients": I,
@@ -101,9 +103,11 @@ CONTRASTS = TableSpec(
         "ci_high",
         "se_patients",
         "se_seeds",
+        "seeds_taken_off",
         "df_patients",
         "detectable",
         "p_value",
+        "smallest_p",
         "p_adjusted",
         "family",
         "reason",
