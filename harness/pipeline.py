@@ -26,7 +26,7 @@ from harness import __version__
 from harness.alignment import stage as alignment
 from harness.annotation import stage as annotation
 from harness.cohort import stage as cohort
-from harness.errors import ConfigError, DataError, nearest
+from harness.errors import ConfigError, DataError
 from harness.evaluation import stage as evaluation
 from harness.generation import stage as generation
 from harness.mixes import stage as mixes
@@ -34,6 +34,7 @@ from harness.reports import stage as reports
 from harness.schemas.manifest import Manifest
 from harness.schemas.recipe import Recipe
 from harness.scoring import stage as scoring
+from harness.stage_names import stage_named
 from harness.states import STATE_FILE, State, begun, ended_badly, state_of
 from harness.store import (
     MANIFEST,
@@ -106,7 +107,7 @@ def run_recipe(
     Args:
         recipe: The loaded recipe.
         folder: The run folder, e.g. `runs/quickstart`.
-        until: Last stage to run.
+        until: Last stage to run, by its name or its command's.
         only: Run this stage alone; the tables it reads must be there.
         force: Redo units that are finished.
         reuse: Another run folder whose tables up to the mixes are copied where this one has none; what they do not fit
@@ -202,7 +203,11 @@ def unit_states(recipe: Recipe, folder: Path) -> Iterator[tuple[Unit, State]]:
     """How every unit of a recipe stands in a run folder; nothing is run.
 
     A unit whose settings or inputs have changed since it ended is `not begun`, with that as the reason.
+
+    Raises:
+        ConfigError: The folder holds another recipe's run.
     """
+    check_owner(recipe, folder)
     run = Run(recipe=recipe, folder=folder)
     for units in STAGES.values():
         for unit in units(run):
@@ -224,36 +229,46 @@ def _is_current(run: Run, unit: Unit) -> bool:
 
 
 def _stage_names(until: str, only: str | None) -> Sequence[str]:
-    for name in filter(None, (until, only)):
-        if name not in STAGES:
-            raise ConfigError(f"no stage {name!r}{nearest(name, STAGES)} known: {', '.join(STAGES)}")
     if only is not None:
-        return (only,)
+        return (stage_named(only),)
     order = list(STAGES)
-    return order[: order.index(until) + 1]
+    return order[: order.index(stage_named(until)) + 1]
+
+
+def check_owner(recipe: Recipe, folder: Path) -> bool:
+    """Whether the folder holds a run of this recipe yet.
+
+    Raises:
+        ConfigError: It holds another recipe's run, or that of the proxy where the full recipe is meant.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        return False
+    found = json.loads(path.read_text(encoding="utf-8"))
+    name, task = found.get("recipe"), found.get("task")
+    if (name, task) != (recipe.name, recipe.task.id):
+        is_proxy = name == f"{recipe.name}-proxy"
+        todo = "add --proxy (run, status, score, evaluate, report)" if is_proxy else "use another --run-dir"
+        raise ConfigError(
+            f"{folder}: holds a run of recipe {name!r}, task {task!r}; "
+            f"this is recipe {recipe.name!r}, task {recipe.task.id!r}; {todo}"
+        )
+    return True
 
 
 @contextlib.contextmanager
 def _claim(recipe: Recipe, folder: Path) -> Iterator[None]:
     """Hold the run folder for this process, and refuse one that belongs to another recipe."""
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"recipe": recipe.name, "task": recipe.task.id}
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"{folder}: another harness run is working here; wait for it or use --run-dir") from error
-        path = folder / RUN_FILE
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if {key: found.get(key) for key in identity} != identity:
-                raise ConfigError(
-                    f"{folder}: holds a run of recipe {found.get('recipe')!r}, task {found.get('task')!r}; "
-                    f"this is recipe {recipe.name!r}, task {recipe.task.id!r}; use another --run-dir"
-                )
-        elif any(path for path in folder.iterdir() if path.name != ".lock"):
+        if not check_owner(recipe, folder) and any(path for path in folder.iterdir() if path.name != ".lock"):
             raise ConfigError(f"{folder}: is not empty and holds no {RUN_FILE}; use another --run-dir")
-        write_json(path, {**identity, "harness": __version__})
+        identity = {"recipe": recipe.name, "task": recipe.task.id}
+        write_json(folder / RUN_FILE, {**identity, "harness": __version__})
         write_text(folder / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
         yield
 

@@ -10,6 +10,7 @@ from harness.pipeline import STAGES, run_recipe, run_unit
 from harness.schemas.manifest import Counts
 from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.shipped import shipped
+from harness.stage_names import STAGE_OF
 from harness.store import STAGE_FOLDERS, Run, Unit, hash_inputs, read_manifest, write_text
 
 
@@ -143,6 +144,13 @@ def test_two_runs_in_one_folder_at_once_are_refused(tmp_path: Path, recipe: Reci
 def test_an_unknown_stage_lists_the_known_ones(tmp_path: Path, recipe: Recipe) -> None:
     with pytest.raises(ConfigError, match="no stage 'mixs'; did you mean 'mixes'"):
         list(run_recipe(recipe, tmp_path / "run", until="mixs"))
+
+
+def test_a_stage_may_be_called_by_its_name_or_its_commands(tmp_path: Path, recipe: Recipe) -> None:
+    assert list(STAGE_OF.values()) == list(STAGES)
+    for until in ("align", "alignment"):
+        results = list(run_recipe(recipe, tmp_path / "run", until=until))
+        assert [result.unit.stage for result in results][-1] == "alignment"
 
 
 def test_an_interrupted_run_is_named_as_such_and_not_read(tmp_path: Path, recipe: Recipe) -> None:

@@ -74,3 +74,21 @@ def test_the_command_stops_where_it_is_told(tmp_path: Path) -> None:
     )
     assert found.exit_code == 0, found.output
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"] == "tiny-proxy"
+
+
+def test_status_and_the_late_stages_speak_of_the_proxy_run_where_they_are_told_to(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(json.dumps({"task": "alzheimers", "seed": 1, "mixes": ["gold"]}), encoding="utf-8")
+    where = [str(path), "--run-dir", str(tmp_path / "run")]
+    for command in (["run", *where, "--until", "mix"], ["score", *where], ["evaluate", *where]):
+        found = CliRunner().invoke(app, [*command, "--proxy"])
+        assert found.exit_code == 0, found.output
+    said = CliRunner().invoke(app, ["status", *where, "--proxy"]).output.splitlines()
+    assert said[0] == "finished     cohort"
+    assert said[-3] == "not begun    reports"
+    assert {line.split()[0] for line in said[:-3]} == {"finished"}
+    assert not any("training" in line for line in said)
+    for command in ("status", "report"):
+        refused = CliRunner().invoke(app, [command, *where])
+        assert "holds a run of recipe 'tiny-proxy'" in str(refused.exception)
+        assert "add --proxy" in str(refused.exception)
