@@ -7,6 +7,7 @@ allowed sets are few enough to be scored one by one.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 SEPARATOR = ";"  # of label ids in a set's id; no label id holds it
 SPOKEN_SEPARATOR = "; "  # of label names in what a model writes
+OTHER_SEPARATORS = re.compile(r"[|,/+&]")  # that people join labels with
 MAX_SETS = 256  # every sentence is scored against every set
 Indicators = NDArray[np.bool_]  # which labels, shape (n_sentences, n_labels)
 
@@ -97,6 +99,14 @@ def labels_of(set_id: str) -> list[str]:
 def spoken(set_id: str, names: Mapping[str, str]) -> str:
     """A set as people and models write it, e.g. `falls; pain`."""
     return SPOKEN_SEPARATOR.join(names[label] for label in labels_of(set_id))
+
+
+def misjoined(word: str, known: Iterable[str]) -> str:
+    """Hint for known labels that something else than the separator joins, e.g. falls|pain; empty for another word."""
+    parts = [part.strip() for part in OTHER_SEPARATORS.split(word)]
+    if len(parts) < 2 or set(parts) - set(known):
+        return ""
+    return f"; several labels are joined by {SEPARATOR!r}, as in {SEPARATOR.join(parts)}"
 
 
 def count_by_label(set_ids: Iterable[str]) -> Counter[str]:

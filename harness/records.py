@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from harness.errors import DataError, collect_faults
 
 BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+OTHER_SEPARATORS = (";", "\t", "|")  # that spreadsheets write into a .csv
 MAX_CELL_CHARACTERS = 1 << 24  # Python's own limit for CSV cells, 131,072, is shorter than a long discharge summary
 
 
@@ -129,6 +130,7 @@ def _parse_csv(content: bytes, where: str) -> Records:
             for row, cells in enumerate(reader, start=1):
                 if row == 1:
                     columns = [name.strip() for name in cells]
+                    refuse_other_separator(columns, where)
                     twice = sorted({name for name in columns if columns.count(name) > 1})
                     faults.extend(f"row 1: column {name!r} is given twice" for name in twice)
                 elif not cells:
@@ -140,6 +142,13 @@ def _parse_csv(content: bytes, where: str) -> Records:
         except csv.Error as error:
             faults.add(f"row {row + 1}, line {reader.line_num}: not CSV ({error}); is a quote left open?")
     return Records(tuple(columns), tuple(rows))
+
+
+def refuse_other_separator(columns: Sequence[str], where: str) -> None:
+    """At once, because every row would be a fault as well."""
+    separator = next((one for one in OTHER_SEPARATORS if len(columns) == 1 and one in columns[0]), None)
+    if separator is not None:
+        raise DataError(f"{where}: found one column; is it separated by {separator!r}? save it with commas")
 
 
 def _parse_parquet(content: bytes, where: str) -> Records:

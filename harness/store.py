@@ -25,6 +25,7 @@ from harness.schemas.mix import Mix
 from harness.schemas.recipe import Recipe
 from harness.schemas.tables import TableSpec
 from harness.schemas.task import Task
+from harness.stage_names import STAGE_OF
 from harness.states import state_of
 
 MANIFEST = "manifest.json"
@@ -176,7 +177,7 @@ def read_table(path: Path, spec: TableSpec, columns: Sequence[str] | None = None
         DataError: No such file, not Parquet, or columns and types other than the spec's.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such table; run the stage that writes {spec.name} first")
+        raise DataError(f"{path}: no such table; {_writer(path)} first")
     try:
         table = pq.read_table(path, columns=None if columns is None else list(columns))
     except (pa.ArrowInvalid, OSError) as error:
@@ -340,13 +341,19 @@ def hash_inputs(run: Run, paths: Iterable[Path]) -> dict[str, str]:
     for path in paths:
         if not path.is_file():
             began = _unfinished_folder(run, path)
-            why = "run the stage that writes it first" if began is None else (
+            why = f"{_writer(path)} first" if began is None else (
                 f"{began} is {state_of(began, finished=False).words}; run it again first"
             )  # fmt: skip
             raise DataError(f"{path}: missing; {why}")
         inside = path.is_relative_to(run.folder)
         hashes[str(path.relative_to(run.folder)) if inside else path.name] = sha256_file(path)
     return hashes
+
+
+def _writer(path: Path) -> str:
+    """What to do for a file of a run: the command of the stage whose folder it lies in."""
+    command = next((name for name, stage in STAGE_OF.items() if STAGE_FOLDERS[stage] in path.parts), None)
+    return "run the stage that writes it" if command is None else f"run `harness {command} RECIPE`"
 
 
 def _unfinished_folder(run: Run, path: Path) -> Path | None:

@@ -156,7 +156,7 @@ def test_a_stage_may_be_called_by_its_name_or_its_commands(tmp_path: Path, recip
 def test_an_interrupted_run_is_named_as_such_and_not_read(tmp_path: Path, recipe: Recipe) -> None:
     run = Run(recipe=recipe, folder=tmp_path / "run")
     weights = run.path("training", "gold", "seed_0", "adapter", "adapter_model.safetensors")
-    with pytest.raises(DataError, match="missing; run the stage that writes it first"):
+    with pytest.raises(DataError, match="missing; run `harness train RECIPE` first"):
         hash_inputs(run, [weights])
     write_text(run.path("training", "gold", "seed_0", "settings.json"), "{}")
     with pytest.raises(DataError, match=r"seed_0 is interrupted \(its files are not complete\); run it again first"):

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -96,3 +97,12 @@ def test_other_files_are_refused_with_what_is_allowed() -> None:
     assert str(raised.value) == "gold.xlsx: cannot read '.xlsx'; give .jsonl, .csv, .parquet"
     with pytest.raises(DataError, match="not a readable Parquet file"):
         parse_records(b"x", ".parquet", "gold.parquet")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_csv_with_another_separator_is_named_as_such(separator: str) -> None:
+    content = f"patient_id{separator}text{separator}label\np1{separator}Fell, twice.{separator}falls\n".encode()
+    with pytest.raises(
+        DataError, match=f"^gold.csv: found one column; is it separated by {re.escape(repr(separator))}"
+    ):
+        parse_records(content, ".csv", "gold.csv")

@@ -64,7 +64,7 @@ def test_reading_what_is_no_table_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "toy.parquet").write_text("not parquet")
     with pytest.raises(DataError, match="not a readable Parquet file"):
         read_table(tmp_path / "toy.parquet", SPEC)
-    with pytest.raises(DataError, match="no such table; run the stage that writes toy first"):
+    with pytest.raises(DataError, match="no such table; run the stage that writes it first"):
         read_table(tmp_path / "absent.parquet", SPEC)
 
 

@@ -141,7 +141,7 @@ def subgroup_levels(
     if unknown:
         raise DataError(
             f"evaluation.subgroups: gold has no subgroup variable {', '.join(map(repr, unknown))}"
-            f"{nearest(unknown[0], available)} known: {', '.join(available)}"
+            f"{nearest(unknown[0], available)}; known: {', '.join(available)}"
         )
     levels: dict[str, list[str]] = {}
     for variable in variables:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import DataError, Faults, nearest
-from harness.label_sets import labels_of
+from harness.label_sets import labels_of, misjoined
 from harness.records import Record, Records
 from harness.schemas.tables import SUBGROUP_COLUMNS
 from harness.schemas.task import Task
@@ -126,6 +126,8 @@ def _read_row(record: Record, ours: Mapping[str, str], task: Task, faults: _Faul
     label = _set_id(cell("label"), task) if task.label_space.is_multi else _word(cell("label"))
     if label not in task.label_space.set_ids:
         hint = "" if label is None else nearest(label, task.label_ids)
+        if label is not None and task.label_space.is_multi:
+            hint = misjoined(label, task.label_ids) or hint
         several = f", or up to {task.label_space.at_most} of them, as in a;b" if task.label_space.is_multi else ""
         faults.add(
             record,

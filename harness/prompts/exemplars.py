@@ -56,7 +56,7 @@ def _read(path: Path, labels: tuple[str, ...]) -> tuple[Exemplar, ...]:
             continue
         if exemplar.label not in labels:
             known = ", ".join(labels)
-            faults.add(f"line {number}: label {exemplar.label!r}{nearest(exemplar.label, labels)} known: {known}")
+            faults.add(f"line {number}: label {exemplar.label!r}{nearest(exemplar.label, labels)}; known: {known}")
         found.append(exemplar)
     if faults.messages:
         raise ConfigError(faults.render())

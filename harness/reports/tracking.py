@@ -24,5 +24,5 @@ def tracking_mode(recipe: Recipe) -> TrackingMode:
         return recipe.file.tracking.wandb.mode
     modes: dict[str, TrackingMode] = {**{mode: mode for mode in get_args(TrackingMode)}, **SYNONYMS}
     if found not in modes:
-        raise ConfigError(f"WANDB_MODE is {found!r}{nearest(found, modes)} known: {', '.join(modes)}; or unset it")
+        raise ConfigError(f"WANDB_MODE is {found!r}{nearest(found, modes)}; known: {', '.join(modes)}; or unset it")
     return modes[found]

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from harness.errors import ConfigError, Faults, nearest
+
+UNNAMED = ""  # tag of a choice between forms of one key: pydantic puts tags into places, and this one is left out there
 
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
+
+def _as_words(given: object) -> object:
+    """YAML reads an unquoted yes or no as a truth value, and 0 or 1 as a number; both are meant as words here."""
+    if not isinstance(given, dict):
+        return given
+    return {
+        variable: {_word(theirs): _word(ours) for theirs, ours in levels.items()}
+        if isinstance(levels, dict)
+        else levels
+        for variable, levels in given.items()
+    }
+
+
+def _word(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int) else value
+
+
+LevelMap = Annotated[dict[str, dict[str, str]], BeforeValidator(_as_words)]
+"""Subgroup variable to a level as a file has it to ours."""
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -39,6 +62,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}:{place} is not valid YAML: {getattr(error, 'problem', 'cannot be parsed')}"
         ) from error
+    if content is None:
+        raise ConfigError(f"{path}: is empty; expected a mapping of keys to values")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: found {type(content).__name__}; expected a mapping of keys to values")
     return content
@@ -51,20 +76,26 @@ def build(model: type[SettingsT], content: Mapping[str, Any], where: str) -> Set
     except ValidationError as error:
         faults = Faults(where)
         for item in error.errors(include_url=False):
-            faults.add(_describe(item, model))
+            if not _is_consequence(item):
+                faults.add(_describe(item, model))
         raise ConfigError(faults.render()) from None
 
 
+def _is_consequence(item: Any) -> bool:
+    """A list with enough parts is called too short as well where a part is faulty; that one is told already."""
+    return bool(item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"])
+
+
 def _describe(item: Any, model: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    place = ".".join(str(part) for part in item["loc"] if part != UNNAMED) or "(top level)"
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, item["loc"][:-1])
         name = str(item["loc"][-1])
-        return f"{place}: unknown key{nearest(name, known)} known: {', '.join(sorted(known))}".replace(
-            "? known", "? Known"
-        )
+        return f"{place}: unknown key{nearest(name, known)}; known: {', '.join(sorted(known))}"
     if item["type"] == "missing":
         return f"{place}: missing; this key is required"
+    if item["type"] == "too_short":
+        return f"{place}: found {len(item['input'])}; at least {item['ctx']['min_length']} must be given"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{place}: {message}"

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.schemas.base import Settings
+from harness.schemas.base import LevelMap, Settings
 
 
 class Privacy(Settings):
@@ -36,7 +36,7 @@ class Cohort(Settings):
     """table: CSV, JSONL or Parquet, one patient a row. omop: folder of CDM 5.4 tables. fhir: folder of bulk NDJSON."""
     columns: dict[str, str] = Field(default_factory=dict)
     """table: our column to yours, e.g. {patient_id: mrn_hash, sex: gender}; same names need no entry."""
-    levels: dict[str, dict[str, str]] = Field(default_factory=dict)
+    levels: LevelMap = Field(default_factory=dict)
     """table: variable to your level to ours, e.g. {sex: {F: female, M: male}}; of a risk factor to yes or no, e.g.
     {hypertension: {"": no}} where a blank means no. People with a blank that means nothing are left out."""
     absent: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -52,19 +52,6 @@ class Cohort(Settings):
     min_cell: int = Field(default=11, ge=0)
     """Counts of fewer people are suppressed and reported. 11 is the usual rule of US federal health data (CMS)."""
     privacy: Privacy | None = None
-
-    @field_validator("levels", mode="before")
-    @classmethod
-    def yaml_words(cls, given: object) -> object:
-        """YAML reads an unquoted yes or no as a truth value, and 0 or 1 as a number; both are meant as words here."""
-        if not isinstance(given, dict):
-            return given
-        return {
-            variable: {_word(theirs): _word(ours) for theirs, ours in levels.items()}
-            if isinstance(levels, dict)
-            else levels
-            for variable, levels in given.items()
-        }
 
     @field_validator("as_of")
     @classmethod
@@ -107,9 +94,3 @@ class Notes(Settings):
         if unknown:
             raise ValueError(f"columns: unknown {', '.join(unknown)}; known: {', '.join(known)}")
         return self
-
-
-def _word(value: object) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value) if isinstance(value, int) else value

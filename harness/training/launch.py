@@ -66,7 +66,7 @@ def accelerate_config(name: str, base: Path) -> Path:
         return folder / f"{name}.yaml"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     raise ConfigError(
-        f"training.accelerate_config: no configuration {name!r}{nearest(name, known)} known: {', '.join(known)}; "
+        f"training.accelerate_config: no configuration {name!r}{nearest(name, known)}; known: {', '.join(known)}; "
         "or give the path of an accelerate YAML"
     )
 

@@ -132,3 +132,8 @@ def test_labels_that_are_no_allowed_set_are_refused_with_what_is_allowed() -> No
     assert message.startswith("mine.jsonl: 4 faults")
     assert "row 2, column 'label': found 'mood;mood'" in message
     assert "allowed: memory, mood, other, or up to 2 of them, as in a;b" in message
+
+
+def test_labels_joined_by_something_else_are_told_how() -> None:
+    with pytest.raises(DataError, match=r"found 'mood\|memory'; several labels are joined by ';', as in mood;memory;"):
+        of_several("mood|memory")

@@ -32,7 +32,7 @@ def test_the_unit_is_known_before_its_inputs_are(make_run: Callable[..., Run], t
         "fidelity.md",
         "report.html",
     )
-    with pytest.raises(DataError, match=r"gold\.parquet: missing; run the stage that writes it first"):
+    with pytest.raises(DataError, match=r"gold\.parquet: missing; run `harness cohort RECIPE` first"):
         hash_inputs(run, unit.inputs)
 
 
@@ -86,7 +86,7 @@ def test_an_unknown_tracking_mode_is_one_clear_error(
     run = make_run()
     monkeypatch.setenv("WANDB_MODE", "ofline")
     with pytest.raises(
-        ConfigError, match=r"^WANDB_MODE is 'ofline'; did you mean 'offline'\? known: offline, online, disabled"
+        ConfigError, match=r"^WANDB_MODE is 'ofline'; did you mean 'offline'\?; known: offline, online, disabled"
     ):
         stage.units(run)
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import DataError, Faults, nearest
-from harness.records import MAX_CELL_CHARACTERS
+from harness.records import MAX_CELL_CHARACTERS, refuse_other_separator
 from harness.schemas.cohorts import Notes
 
 BATCH_NOTES = 1000
@@ -271,6 +271,7 @@ def _csv(path: Path, names: Sequence[str], faults: Faults) -> Iterator[Row]:  # 
             for number, cells in enumerate(reader, start=1):
                 if number == 1:
                     header = [name.strip() for name in cells]
+                    refuse_other_separator(header, str(path))
                 elif cells and len(cells) != len(header):
                     faults.add(f"row {number}: found {len(cells)} cells; the header has {len(header)}")
                 elif cells:

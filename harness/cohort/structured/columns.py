@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from harness.errors import DataError, Faults, collect_faults
+from harness.records import refuse_other_separator
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class Columns:
 def _csv_header(path: Path) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
+            columns = [name.strip() for name in next(csv.reader(file), [])]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    refuse_other_separator(columns, str(path))
+    return columns
 
 
 def _read_csv(path: Path, names: list[str]) -> Columns:
