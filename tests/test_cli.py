@@ -63,4 +63,8 @@ def test_a_stage_run_too_early_names_what_is_missing(tmp_path: Path) -> None:
     recipe = shipped("recipes") / "quickstart.yaml"
     done = harness("evaluate", str(recipe), "--run-dir", str(tmp_path / "run"))
     assert done.returncode == 2
-    assert "run the stage that writes it first" in done.stderr
+    assert "gold.parquet: missing; run `harness cohort RECIPE` first" in done.stderr
+
+
+def test_validating_with_the_rows_imports_nothing_heavy() -> None:
+    assert not imported_by("import harness.planning.rows") & {*HEAVY, "duckdb", "scipy"}

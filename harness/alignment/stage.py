@@ -34,8 +34,8 @@ def units(run: Run) -> list[Unit]:
     arms = run.recipe.arms
     n = max((n_personas(arm) for arm in arms.values() if needs_alignment(arm)), default=0)
     task = run.task
-    files = (run.population_file, run.trajectory_file, task.path(task.file.lexicon))
-    inputs = [path for path in files if path is not None] if n else []
+    population, trajectory = _targets(run)
+    lexicon = None if trajectory is None else task.path(task.file.lexicon)
 
     def work(folder: Path) -> Counts:
         return _align(run, n, folder)
@@ -44,7 +44,7 @@ def units(run: Run) -> list[Unit]:
         Unit(
             stage=STAGE,
             name="",
-            inputs=inputs,
+            inputs=[path for path in (population, trajectory, lexicon) if path is not None],
             settings={
                 "version": VERSION,
                 "n_personas": n,
@@ -59,10 +59,25 @@ def units(run: Run) -> list[Unit]:
     ]
 
 
-def needs_alignment(arm: Arm) -> bool:
-    return bool({"persona", "trajectory"} & set(arm.sees or ())) or (
-        arm.sees is not None and arm.labels == "trajectory"
+def _targets(run: Run) -> tuple[Path | None, Path | None]:
+    """Population and trajectory, each where an arm needs it: a copied task may hold one that nobody has adapted."""
+    arms = run.recipe.arms.values()
+    return (
+        run.population_file if any(_needs_persona(arm) for arm in arms) else None,
+        run.trajectory_file if any(_needs_trajectory(arm) for arm in arms) else None,
     )
+
+
+def needs_alignment(arm: Arm) -> bool:
+    return _needs_persona(arm) or _needs_trajectory(arm)
+
+
+def _needs_persona(arm: Arm) -> bool:
+    return "persona" in (arm.sees or ())
+
+
+def _needs_trajectory(arm: Arm) -> bool:
+    return arm.sees is not None and ("trajectory" in arm.sees or arm.labels == "trajectory")
 
 
 def n_personas(arm: Arm) -> int:
@@ -72,7 +87,7 @@ def n_personas(arm: Arm) -> int:
 
 def _align(run: Run, n: int, folder: Path) -> Counts:
     task = run.task
-    population_path, trajectory_path = run.population_file, run.trajectory_file
+    population_path, trajectory_path = _targets(run)
     personas = (
         _personas(run, n, population_path) if n and population_path is not None else PERSONAS.schema.empty_table()
     )

@@ -7,16 +7,14 @@ sentence and a prompt holds it on one line.
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness.cohort.cells import AGE_BAND, FaultsByValue, Reader, parse_bands, read_row, shown
 from harness.errors import DataError, Faults, nearest
-from harness.label_sets import SEPARATOR
-from harness.records import Record, Records
+from harness.records import Records
 from harness.schemas.recipe import SPLITS
 from harness.schemas.recipe_parts import Gold
 from harness.schemas.tables import SUBGROUP_COLUMNS
@@ -24,13 +22,6 @@ from harness.schemas.task import Task
 
 REQUIRED = ("patient_id", "text", "label")
 OPTIONAL = ("sentence_id", "note_id", "age_years")
-AGE_BAND = "age_band"
-MAX_AGE_YEARS = 130
-# What people write into a cell that they cannot fill; a task's own level of that name comes first.
-MISSING_WORDS = frozenset({"", "unknown", "unk", "missing", "na", "n/a", "nan", "none", "null", "not recorded"})
-# A value longer than a label or level could be note text in the wrong column: messages give its length instead.
-MAX_SHOWN_CHARACTERS = 32
-MAX_SHOWN_WORDS = 4
 ID_HASH_CHARACTERS = 16
 
 
@@ -42,23 +33,10 @@ class Import:
     rejected: list[dict[str, Any]] = field(default_factory=list)
     ignored_columns: tuple[str, ...] = ()
     """Columns of the file that the import has no use for."""
-
-
-class _FaultsByValue:
-    """Gathers one fault per column and problem, with the first row and the number of further rows."""
-
-    def __init__(self) -> None:
-        self.first: dict[str, int] = {}
-        self.count: Counter[str] = Counter()
-
-    def add(self, record: Record, message: str) -> None:
-        self.first.setdefault(message, record.row)
-        self.count[message] += 1
-
-    def render(self) -> Iterable[str]:
-        for message, row in self.first.items():
-            more = self.count[message] - 1
-            yield f"row {row}{f' and {more} more' if more else ''}, {message}"
+    columns: tuple[str, ...] = ()
+    """All columns of the file."""
+    without_column: tuple[str, ...] = ()
+    """Subgroup variables that no column of the file says anything of."""
 
 
 def import_gold(records: Records, settings: Gold, task: Task, where: str) -> Import:
@@ -85,12 +63,16 @@ def import_gold(records: Records, settings: Gold, task: Task, where: str) -> Imp
     columns = _map_columns(records, settings, task, faults)
     if faults.messages:
         raise DataError(faults.render())
-    by_value = _FaultsByValue()
-    reader = _Reader(columns=columns, settings=settings, task=task, faults=by_value)
-    found = Import(ignored_columns=tuple(name for name in records.columns if name not in columns.values()))
+    by_value = FaultsByValue()
+    reader = Reader(columns=columns, settings=settings, task=task, faults=by_value)
+    found = Import(
+        ignored_columns=tuple(name for name in records.columns if name not in columns.values()),
+        columns=records.columns,
+        without_column=_without_column(columns, task),
+    )
     occurrences: Counter[tuple[str, str]] = Counter()
     for record in records.rows:
-        row = _read_row(record, reader)
+        row = read_row(record, reader)
         if "sentence_id" not in columns:
             key = (row["patient_id"], row["text"])
             row["sentence_id"] = _sentence_id(*key, occurrences[key])
@@ -132,187 +114,12 @@ def _map_columns(records: Records, settings: Gold, task: Task, faults: Faults) -
     return columns
 
 
-# -- cells -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads the cells of one file."""
-
-    columns: Mapping[str, str]
-    settings: Gold
-    task: Task
-    faults: _FaultsByValue
-
-    def cell(self, record: Record, ours: str) -> Any:
-        return record.cells.get(self.columns[ours]) if ours in self.columns else None
-
-    def fault(self, record: Record, ours: str, message: str) -> None:
-        self.faults.add(record, f"column {self.columns.get(ours, ours)!r}: {message}")
-
-
-def _read_row(record: Record, reader: _Reader) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "patient_id": _identifier(record, "patient_id", reader),
-        "note_id": _word(reader.cell(record, "note_id")),
-        "text": _text(record, reader),
-        "label": _label(record, reader),
-        "age_years": _age(record, reader),
-    }
-    if "sentence_id" in reader.columns:
-        row["sentence_id"] = _identifier(record, "sentence_id", reader)
-    if reader.settings.split == "column":
-        row["split"] = _split(record, reader)
-    for variable in dict.fromkeys([*SUBGROUP_COLUMNS, *reader.task.file.subgroups]):
-        row[variable] = _level(record, variable, reader)
-    _fill_age_band(record, row, reader)
-    return row
-
-
-def _word(value: Any) -> str | None:
-    """A cell as text without outer space; None when it is empty. A whole float such as 3.0 is the number 3."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip() or None
-
-
-def _looks_like_a_name(word: str) -> bool:
-    return len(word) <= MAX_SHOWN_CHARACTERS and len(word.split()) <= MAX_SHOWN_WORDS
-
-
-def shown(word: str) -> str:
-    """A value as a message may show it: as it is when it looks like a name, else its length alone."""
-    return repr(word) if _looks_like_a_name(word) else f"a value of {len(word)} characters"
-
-
-def _found(word: str, known: Iterable[str]) -> str:
-    return f"found {shown(word)}{nearest(word, known) if _looks_like_a_name(word) else ''}"
-
-
-def _identifier(record: Record, ours: str, reader: _Reader) -> str:
-    word = _word(reader.cell(record, ours))
-    if word is None:
-        reader.fault(record, ours, "empty; an id is required")
-    return word or ""
-
-
-def _text(record: Record, reader: _Reader) -> str:
-    value = reader.cell(record, "text")
-    if value is not None and not isinstance(value, str):
-        reader.fault(record, "text", f"found {type(value).__name__}; must be text")
-        return ""
-    text = " ".join((value or "").split())
-    if not text:
-        reader.fault(record, "text", "empty text; a sentence is required")
-    return text
-
-
-def _label(record: Record, reader: _Reader) -> str:
-    """Id of the label, or of the set of labels where the task has several a sentence; any order, or a list."""
-    words, space = _label_words(reader.cell(record, "label"), reader), reader.task.label_space
-    if not words or None in words:
-        reader.fault(record, "label", "empty; a label is required")
-        return ""
-    found = [_known_label(record, word, reader) for word in words if word is not None]
-    labels = [label for label in found if label is not None]
-    if len(labels) == len(words):
-        for message in space.faults_of(labels):
-            reader.fault(record, "label", message)
-    return space.id_of(labels)
-
-
-def _label_words(cell: Any, reader: _Reader) -> list[str | None]:
-    """What stands in a label cell, one or several; None for what is empty."""
-    is_multi = reader.task.label_space.is_multi
-    if is_multi and isinstance(cell, list):
-        return [_word(one) for one in cell]
-    word = _word(cell)
-    if word is None:
-        return []
-    return [_word(one) for one in word.split(SEPARATOR)] if is_multi else [word]
-
-
-def _known_label(record: Record, word: str, reader: _Reader) -> str | None:
-    """The task's label behind a word of the file; None, with a fault, where there is none."""
-    known, mapped = reader.task.label_ids, reader.settings.labels
-    label = mapped.get(word, word)
-    if label in known:
-        return label
-    allowed = ", ".join([*known, *(name for name in mapped if name not in known)])
-    reader.fault(record, "label", f"{_found(word, known)}; allowed: {allowed}")
-    return None
-
-
-def _split(record: Record, reader: _Reader) -> str:
-    word = _word(reader.cell(record, "split")) or ""
-    if word not in SPLITS:
-        reader.fault(record, "split", f"{_found(word, SPLITS)}; allowed: {', '.join(SPLITS)}")
-    return word
-
-
-def _age(record: Record, reader: _Reader) -> float | None:
-    word = _word(reader.cell(record, "age_years"))
-    if word is None or word.casefold() in MISSING_WORDS:
-        return None
-    try:
-        age = float(word)
-    except ValueError:
-        age = math.nan
-    if not 0 <= age <= MAX_AGE_YEARS:
-        reader.fault(record, "age_years", f"found {shown(word)}; allowed: years from 0 to {MAX_AGE_YEARS}, or empty")
-        return None
-    return age
-
-
-def _level(record: Record, variable: str, reader: _Reader) -> str | None:
-    """A subgroup level by its id, or its report title in any case; variables the task lacks are taken as they are."""
-    word = _word(reader.cell(record, variable))
-    known = reader.task.file.subgroups.get(variable)
-    if known is not None and word in known.levels:
-        return word
-    if word is None or word.casefold() in MISSING_WORDS:
-        return None
-    if known is None:
-        return word
-    titles = {title.casefold(): level for level, title in known.levels.items()}
-    if word.casefold() in titles:
-        return titles[word.casefold()]
-    reader.fault(record, variable, f"{_found(word, known.levels)}; allowed: {', '.join(known.levels)}, or empty")
-    return None
-
-
-# -- age bands ---------------------------------------------------------------------------------------------------------
-
-
-def parse_bands(levels: Iterable[str]) -> dict[str, tuple[float, float]] | None:
-    """Age bands as [from, to) in years, from levels like 65-74, 85+ or <65; None when a level is not of that form."""
-    bands: dict[str, tuple[float, float]] = {}
-    for level in levels:
-        if match := re.fullmatch(r"(\d+)\s*[-–]\s*(\d+)", level):  # noqa: RUF001 - people do type the en dash
-            bands[level] = (float(match[1]), float(match[2]) + 1)
-        elif match := re.fullmatch(r"(\d+)\s*\+", level):
-            bands[level] = (float(match[1]), math.inf)
-        elif match := re.fullmatch(r"<\s*(\d+)", level):
-            bands[level] = (0.0, float(match[1]))
-        else:
-            return None
-    return bands
-
-
-def _fill_age_band(record: Record, row: dict[str, Any], reader: _Reader) -> None:
-    """Derive the band from the age where it is missing; a band that contradicts the age is a fault."""
-    known = reader.task.file.subgroups.get(AGE_BAND)
-    bands = parse_bands(known.levels) if known is not None else None
-    age = row["age_years"]
-    if bands is None or age is None:
-        return
-    held = next((level for level, (low, high) in bands.items() if low <= age < high), None)
-    if row[AGE_BAND] is None:
-        row[AGE_BAND] = held
-    elif row[AGE_BAND] != held:
-        reader.fault(record, AGE_BAND, f"found {row[AGE_BAND]!r}, but the age is {age:g}; correct one of them")
+def _without_column(columns: Mapping[str, str], task: Task) -> tuple[str, ...]:
+    """An age band that the age gives needs no column of its own."""
+    bands = task.file.subgroups.get(AGE_BAND)
+    derived = {AGE_BAND} if bands is not None and "age_years" in columns and parse_bands(bands.levels) else set()
+    known = dict.fromkeys([*SUBGROUP_COLUMNS, *task.file.subgroups])
+    return tuple(name for name in known if name not in columns and name not in derived)
 
 
 # -- rows together -----------------------------------------------------------------------------------------------------
@@ -363,4 +170,4 @@ def _deduplicate(found: Import) -> Import:
         else:
             kept[key] = row["sentence_id"]
             rows.append(row)
-    return Import(rows=rows, rejected=rejected, ignored_columns=found.ignored_columns)
+    return replace(found, rows=rows, rejected=rejected)

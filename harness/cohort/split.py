@@ -9,12 +9,15 @@ per patient and label).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.label_sets import labels_of
+from harness.schemas.task import Task
 
 LABEL_IMPORTANCE = 1.0
 LEVEL_IMPORTANCE = 0.25  # subgroups come second: they decide between splits that are equally good for the labels
@@ -158,3 +161,33 @@ def _best_swap(
     change = 2 * ((y @ lean)[None, :] - (x @ lean)[:, None]) + 2 * squares
     best = np.unravel_index(int(change.argmin()), change.shape)
     return float(change[best]), int(left[best[0]]), int(right[best[1]])
+
+
+def assign_splits(
+    rows: Sequence[Mapping[str, Any]], task: Task, shares: Mapping[str, float], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """The rows with a `split`, by patient; the order of the rows does not matter."""
+    patients = sorted({row["patient_id"] for row in rows})
+    label_counts, level_counts = _patient_vectors(rows, patients, task)
+    split = dict(zip(patients, split_patients(label_counts, level_counts, shares, rng), strict=True))
+    return [{**row, "split": split[row["patient_id"]]} for row in rows]
+
+
+def _patient_vectors(
+    rows: Sequence[Mapping[str, Any]], patients: Sequence[str], task: Task
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sentences by label, and membership by subgroup level, of each patient."""
+    index = {patient: number for number, patient in enumerate(patients)}
+    labels = {label: number for number, label in enumerate(task.label_ids)}
+    places = [(name, level) for name, variable in task.file.subgroups.items() for level in variable.levels]
+    levels = {place: number for number, place in enumerate(places)}
+    label_counts = np.zeros((len(patients), len(labels)), dtype=np.int64)
+    level_counts = np.zeros((len(patients), len(levels)), dtype=np.int64)
+    for row in rows:
+        patient = index[row["patient_id"]]
+        for label in labels_of(row["label"]):
+            label_counts[patient, labels[label]] += 1
+        for name in task.file.subgroups:
+            if (name, row[name]) in levels:
+                level_counts[patient, levels[(name, row[name])]] = 1
+    return label_counts, level_counts

@@ -37,6 +37,7 @@ from harness.evaluation.fidelity_read import (
     read_arm,
     read_audit,
     read_gold,
+    read_target,
 )
 from harness.evaluation.fidelity_rows import Goal, Resampled, Rows, resample
 from harness.evaluation.fidelity_target import (
@@ -242,16 +243,15 @@ class _Study:
     # -- what rows are made of -----------------------------------------------------------------------------------------
 
     def _people_target(self) -> PeopleTarget:
-        path = self.run.population_file
-        if path is None:
-            return PeopleTarget()
-        return people_target(load_population(path, self.task))
+        population = read_target(self.run, "persona", self.run.population_file, load_population)
+        return PeopleTarget() if population is None else people_target(population)
 
     def _course_target(self) -> CourseTarget:
-        path = self.run.trajectory_file
-        if path is None or not self.task.lexicon:
+        path = self.run.trajectory_file if self.task.lexicon else None
+        trajectory = read_target(self.run, "trajectory", path, load_trajectory)
+        if trajectory is None:
             return CourseTarget()
-        return course_target(load_trajectory(path, self.task), self.task.lexicon, self.task.negative)
+        return course_target(trajectory, self.task.lexicon, self.task.negative)
 
     def _levels(self, persona: Mapping[str, Any]) -> dict[str, str]:
         return {name: str(persona[name]) for name in self.people.margins if persona.get(name) is not None}

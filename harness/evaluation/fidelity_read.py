@@ -6,27 +6,33 @@ linear in the number of sentences; people and labels are counted over all of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.backends.embedding import Embed
+from harness.errors import ConfigError
 from harness.evaluation.fidelity_course import DAYS_PER_YEAR, Mentions, Setting
 from harness.evaluation.fidelity_text import Sentences
 from harness.metrics.fidelity import GOLD
+from harness.schemas.arms import Sight
 from harness.schemas.tables import AUDIT, MENTIONS, PERSONAS, PLANNED, SENTENCES, SYNTHETIC, VISITS
-from harness.schemas.task import Term
+from harness.schemas.task import Task, Term
 from harness.seeds import generator
 from harness.store import Run, read_rows, read_table
 from harness.words import TermIndex, denies_term, words
 
+log = logging.getLogger(__name__)
+
 TRAIN, TEST = "train", "test"
 STREAM = ("evaluation", "fidelity")
+TargetT = TypeVar("TargetT")
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,21 @@ def input_files(run: Run) -> list[Path]:
     found += _audits(run)
     files = (run.population_file, run.trajectory_file, run.task.path(run.task.file.lexicon))
     return found + [path for path in files if path is not None]
+
+
+def read_target(run: Run, part: Sight, path: Path | None, load: Callable[[Path, Task], TargetT]) -> TargetT | None:
+    """A population or a trajectory; None without one, and for one that no arm was shown and that does not fit the task.
+
+    Raises:
+        ConfigError: It does not fit, but an arm was shown it.
+    """
+    try:
+        return None if path is None else load(path, run.task)
+    except ConfigError as error:
+        if run.recipe.shows(part):
+            raise
+        log.warning("fidelity: left out as a target, which no arm was shown: %s", error)
+        return None
 
 
 def read_arm(run: Run, name: str, reader: Reader, visits: pa.Table) -> ArmTables:

@@ -28,7 +28,7 @@ def write_prompts(recipe: Recipe, folder: Path, out: Path, arms: Sequence[str] =
         The files with their number of prompts.
 
     Raises:
-        ConfigError: Unknown arms, or arms that are files; all of them.
+        ConfigError: Unknown arms, or arms that are files; all of them. A recipe whose arms are all files.
     """
     chosen = list(arms) or [name for name, arm in recipe.arms.items() if arm.path is None]
     faults = Faults(str(recipe.path))
@@ -37,6 +37,8 @@ def write_prompts(recipe: Recipe, folder: Path, out: Path, arms: Sequence[str] =
             faults.add(f"no arm {name!r}{nearest(name, recipe.arms)}; known: {', '.join(recipe.arms) or 'none'}")
         elif recipe.arms[name].path is not None:
             faults.add(f"arm {name!r} is a file; only generated arms have prompts")
+    if not chosen:
+        faults.add("no arm of this recipe writes sentences")
     if faults.messages:
         raise ConfigError(faults.render())
     run = run_to_alignment(recipe, folder)

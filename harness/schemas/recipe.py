@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from harness.errors import ConfigError, Faults, nearest
-from harness.schemas.arms import Annotation, Arm, Spending
+from harness.schemas.arms import Annotation, Arm, Sight, Spending
 from harness.schemas.base import Settings, build, read_yaml
 from harness.schemas.cohorts import Cohort, Notes
 from harness.schemas.mix import Mix, load_mix
@@ -97,13 +97,17 @@ class Recipe(Settings):
         """Arms that some mix draws from, in the order of the recipe."""
         return tuple(name for name in self.arms if any(name in mix.origins for mix in self.mixes))
 
+    def shows(self, part: Sight) -> bool:
+        """Whether the prompts behind some arm showed this, as far as is known."""
+        return any(part in (arm.sight or ()) for arm in self.arms.values())
+
     def mix(self, name: str) -> Mix:
         for mix in self.mixes:
             if mix.name == name:
                 return mix
         known = ", ".join(mix.name for mix in self.mixes)
         raise ConfigError(
-            f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])} known: {known}"
+            f"{self.path}: no mix {name!r}{nearest(name, [mix.name for mix in self.mixes])}; known: {known}"
         )
 
     def as_proxy(self, *, with_vectors: bool) -> Recipe:
@@ -175,7 +179,7 @@ def _load_mixes(file: RecipeFile, base: Path, faults: Faults) -> tuple[Mix, ...]
         if path is None:
             known = sorted(one.stem for one in shipped("data_mixes").glob("*.yaml"))
             faults.add(
-                f"mixes: no mix {name!r}{nearest(name, known)} shipped mixes: {', '.join(known)}; or give a path"
+                f"mixes: no mix {name!r}{nearest(name, known)}; shipped mixes: {', '.join(known)}; or give a path"
             )
             continue
         try:

@@ -11,12 +11,14 @@ from harness.schemas.cohorts import Cohort, Notes
 from harness.schemas.mix import GOLD_ORIGIN, Mix
 from harness.schemas.population import load_population
 from harness.schemas.prices import read_prices
+from harness.schemas.tables import SUBGROUP_COLUMNS
 from harness.schemas.task import Task
 from harness.schemas.trajectory import load_trajectory
 
 if TYPE_CHECKING:
     from harness.schemas.recipe import RecipeFile
 
+UNKNOWN_LEVEL = "unknown"  # of a cell that nobody could fill
 MIN_NOTE_TOKENS = 128  # four sections with a sentence or two each
 
 
@@ -30,7 +32,7 @@ def check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pat
     reference = file.evaluation.reference_mix
     if mixes and "reference_mix" in file.evaluation.model_fields_set and reference not in names:
         faults.add(
-            f"evaluation.reference_mix: no mix {reference!r}{nearest(reference, names)} known: {', '.join(names)}"
+            f"evaluation.reference_mix: no mix {reference!r}{nearest(reference, names)}; known: {', '.join(names)}"
         )
     for name, arm in file.arms.items():
         faults.extend(_check_arm(name, arm, file, task, base))
@@ -41,6 +43,7 @@ def check_across(file: RecipeFile, task: Task, mixes: tuple[Mix, ...], base: Pat
         faults.add(f"gold.path: missing; the task {task.id!r} has no demo gold")
     elif file.gold.path is not None and not (base / file.gold.path).is_file():
         faults.add(f"gold.path: no file {file.gold.path} (looked in {base})")
+    faults.extend(_check_subgroups(file, task))
     if file.cohort is not None:
         faults.extend(_check_cohort(file.cohort, task, base))
     if file.notes is not None:
@@ -55,7 +58,7 @@ def _check_mix(mix: Mix, file: RecipeFile) -> list[str]:
     """Sources that the recipe has, and a budget whose size is in its own unit."""
     known = [GOLD_ORIGIN, *file.arms]
     found = [
-        f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)} "
+        f"mixes.{mix.name}: origin {origin!r} is no arm of this recipe{nearest(origin, known)}; "
         f"known: {', '.join(known)}"
         for origin in mix.origins
         if origin not in known
@@ -64,6 +67,25 @@ def _check_mix(mix: Mix, file: RecipeFile) -> list[str]:
     if mix.budget.unit not in (None, unit) and mix.budget.size is None:
         found.append(f"mixes.{mix.name}: budget.unit is {mix.budget.unit} without a size, but the recipe's "
                      f"training.budget counts {unit}; give the mix a budget.size")  # fmt: skip
+    return found
+
+
+def _check_subgroups(file: RecipeFile, task: Task) -> list[str]:
+    """Variables that a report is asked for, or whose levels are mapped: gold has no others."""
+    declared = task.file.subgroups
+    known = list(dict.fromkeys([*SUBGROUP_COLUMNS, *declared]))
+    asked = [("evaluation.subgroups", name) for name in file.evaluation.subgroups]
+    found = [
+        f"{key}: unknown variable {name!r}{nearest(name, known)}; known: {', '.join(known)}; a further one is declared "
+        f"under subgroups in {task.folder / 'task.yaml'}"
+        for key, name in (*asked, *(("gold.levels", name) for name in file.gold.levels))
+        if name not in known
+    ]
+    for name in (name for name in file.gold.levels if name in declared):
+        levels = [*declared[name].levels, UNKNOWN_LEVEL]
+        unknown = dict.fromkeys(level for level in file.gold.levels[name].values() if level not in levels)
+        found += [f"gold.levels.{name}: unknown level {level!r}{nearest(level, levels)}; allowed: {', '.join(levels)}"
+                  for level in unknown]  # fmt: skip
     return found
 
 
@@ -149,8 +171,10 @@ def _check_prices(file: RecipeFile, base: Path) -> list[str]:
 
 
 def check_facts(file: RecipeFile, task: Task, faults: Faults) -> None:
-    """The task's population and trajectory, where an arm draws on them: a fault there is found before anything runs."""
-    seen = {part for arm in file.arms.values() for part in arm.sees or ()}
+    """The task's population and trajectory, where an arm was shown them or draws on them, before anything runs."""
+    seen = {part for arm in file.arms.values() for part in arm.sight or ()}
+    if any(arm.sees is not None and arm.labels == "trajectory" for arm in file.arms.values()):
+        seen.add("trajectory")
     population, trajectory = task.path(task.file.population), task.path(task.file.trajectory)
     try:
         if "persona" in seen and population is not None:

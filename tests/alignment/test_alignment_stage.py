@@ -124,3 +124,17 @@ def test_targets_that_contradict_each_other_are_named_with_their_file(
         f"{path}: targets contradict each other: conditional_shares.female_by_age_band mixes to 0.6926 of female"
     )
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_no_arm_needs_is_not_read(tmp_path: Path, task_folder: Path, make_recipe: Callable[..., Recipe]) -> None:
+    """A copied disease with other age bands, whose population and trajectory nobody has adapted."""
+    for name in ("population.yaml", "trajectory.yaml"):
+        (task_folder / name).write_text("adapted: no\n", encoding="utf-8")
+    run = Run(recipe=make_recipe({"blind": {"sees": ["label"]}}), folder=tmp_path / "run")
+    assert units(run)[0].inputs == []
+    run_alignment(run.recipe, tmp_path / "out")
+    for sees in (["label", "persona"], ["label", "trajectory"]):
+        with pytest.raises(ConfigError, match="adapted: unknown key"):
+            make_recipe({"one": {"sees": sees}})
+    with pytest.raises(ConfigError, match=r"trajectory.yaml(?s:.*)adapted: unknown key"):
+        make_recipe({"one": {"sees": ["label"], "labels": "trajectory"}})

@@ -139,3 +139,26 @@ def test_real_notes_import_with_a_task_of_yaml_only(tmp_path: Path, make_recipe:
         for name, share in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
             held = sum(row["label"] == label and row["split"] == name for row in rows)
             assert held / total == pytest.approx(share, abs=0.02)
+
+
+def test_what_leaves_a_report_empty_is_said_before_anything_is_trained(
+    tmp_path: Path, make_recipe: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{("gender" if name == "sex" else name): value for name, value in row.items()} for row in toy_rows()]
+    run_cohort(make_recipe(write_jsonl(tmp_path / "gold.jsonl", rows)), tmp_path / "out")
+    columns = "sentence_id, patient_id, text, label, gender, age_years"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"gold: no column for subgroup 'sex' (columns: {columns}); name it under gold.columns, e.g. {{sex: <your column>}}",
+        f"gold: no column for subgroup 'site' (columns: {columns}); name it under gold.columns, e.g. "
+        "{site: <your column>}",
+        "gold: 2 test patients, but evaluation.min_patients is 5, so the report will have no number; annotate more "
+        "patients, raise gold.split.test, or lower evaluation.min_patients",
+    ]
+
+
+def test_a_gold_that_says_all_brings_no_warning(
+    tmp_path: Path, make_recipe: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{**row, "site": "north"} for row in toy_rows(25)]
+    run_cohort(make_recipe(write_jsonl(tmp_path / "gold.jsonl", rows)), tmp_path / "out")
+    assert caplog.records == []

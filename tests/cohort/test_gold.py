@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from harness.cohort.gold import import_gold, parse_bands
+from harness.cohort.cells import parse_bands
+from harness.cohort.gold import import_gold
 from harness.errors import DataError
 from harness.records import Record, Records
 from harness.schemas.recipe_parts import Gold
@@ -85,7 +86,8 @@ def test_all_faults_of_the_rows_come_together(toy_task: Task) -> None:
         "row 2 and 1 more, column 'label': found 'memry'; did you mean 'memory'?; allowed: memory, falls, other",
         "row 3, column 'text': empty text; a sentence is required",
         "row 4, column 'age_years': found 'old'; allowed: years from 0 to 130, or empty",
-        "row 4, column 'sex': found 'femal'; did you mean 'female'?; allowed: female, male, or empty",
+        "row 4, column 'sex': found 'femal'; did you mean 'female'?; allowed: female, male, or empty; map yours "
+        "under gold.levels, e.g. {sex: {femal: <ours>}}",
         "row 5, column 'patient_id': empty; an id is required",
         "row 5, column 'label': empty; a label is required",
         "row 6, column 'text': found int; must be text",
@@ -148,3 +150,20 @@ def test_bands_are_half_open_and_other_levels_are_no_bands() -> None:
 @pytest.mark.parametrize(("age", "band"), [(64.9, "<65"), (65, "65-74"), (74.9, "65-74"), (75, "75+"), (104, "75+")])
 def test_age_band_follows_the_age(toy_task: Task, age: float, band: str) -> None:
     assert import_gold(records(sentence(age_years=age)), Gold(), toy_task, "gold").rows[0]["age_band"] == band
+
+
+def test_levels_are_mapped_and_an_unknown_one_says_where(toy_task: Task) -> None:
+    rows = records(sentence(sex="F"), sentence(sex="male"), sentence(sex="M"), sentence(sex="U"))
+    levels = {"sex": {"F": "female", "U": "unknown"}}
+    assert faults_of(rows, toy_task, levels=levels) == [
+        "row 3, column 'sex': found 'M'; allowed: female, male, or empty; map yours under gold.levels, e.g. "
+        "{sex: {M: <ours>}}"
+    ]
+    levels["sex"]["M"] = "male"
+    found = import_gold(rows, Gold(levels=levels), toy_task, "gold.csv")
+    assert [row["sex"] for row in found.rows] == ["female", "male", "male", None]
+
+
+def test_a_subgroup_without_a_column_is_known_as_such(toy_task: Task) -> None:
+    found = import_gold(records(sentence(gender="F", age_years=70)), Gold(), toy_task, "gold.csv")
+    assert set(found.without_column) == {"sex", "race_ethnicity", "stage", "site"}  # the age gives the band

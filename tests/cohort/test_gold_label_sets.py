@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.cohort.gold import import_gold
-from harness.cohort.stage import assign_splits
+from harness.cohort.split import assign_splits
 from harness.cohort.statistics import gold_statistics
 from harness.errors import DataError
 from harness.records import Record, Records
@@ -59,3 +59,8 @@ def test_a_sentence_counts_under_each_of_its_labels(multi_task: Task) -> None:
         if row["split"] == "all" and row["variable"] == "overall"
     }
     assert counted == {"memory": 2, "falls": 3, "other": 1, "all": 4}
+
+
+def test_labels_joined_by_something_else_are_told_how(multi_task: Task) -> None:
+    with pytest.raises(DataError, match="found 'falls|memory'; several labels are joined by ';', as in falls;memory;"):
+        imported(multi_task, "falls|memory")

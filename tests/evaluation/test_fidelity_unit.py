@@ -13,11 +13,13 @@ import yaml
 from harness import seeds
 from harness.alignment import stage as alignment
 from harness.cohort import stage as cohort
+from harness.errors import ConfigError
 from harness.evaluation import stage as evaluation
 from harness.evaluation.fidelity import fidelity_units
-from harness.evaluation.fidelity_read import Reader
+from harness.evaluation.fidelity_read import Reader, read_target
 from harness.metrics.fidelity import MEASURES
 from harness.pipeline import run_unit
+from harness.schemas.population import load_population
 from harness.schemas.recipe import load_recipe
 from harness.schemas.tables import AUDIT, FIDELITY, GOLD, PERSONAS, PLANNED, SENTENCES, SYNTHETIC, VISITS
 from harness.store import Run, read_rows, read_table, write_table
@@ -244,3 +246,16 @@ def test_a_recipe_without_arms_has_no_fidelity_unit(tmp_path: Path) -> None:
     path = make_recipe(tmp_path, ())
     run = Run(recipe=load_recipe(path), folder=tmp_path / "run")
     assert [unit.name for unit in evaluation.units(run)] == [""]
+
+
+def test_a_target_that_does_not_fit_is_left_out_where_no_arm_was_shown_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "population.yaml"
+    broken.write_text("adapted: no\n", encoding="utf-8")
+    blind = Run(recipe=load_recipe(make_recipe(tmp_path, ("plain",))), folder=tmp_path)
+    assert read_target(blind, "persona", broken, load_population) is None
+    assert "left out as a target, which no arm was shown" in caplog.text
+    seeing = Run(recipe=load_recipe(make_recipe(tmp_path, ("aligned",))), folder=tmp_path)
+    with pytest.raises(ConfigError, match="adapted: unknown key"):
+        read_target(seeing, "persona", broken, load_population)

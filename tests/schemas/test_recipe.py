@@ -158,3 +158,45 @@ def test_a_price_table_must_know_every_model_behind_a_server(tmp_path: Path) -> 
     (tmp_path / "p.csv").write_text(head + "reader,1,2\nwriter,1,2\n")
     assert load_recipe(write(tmp_path, text)).file.spending.prices == (tmp_path / "p.csv").resolve()
     assert "max_usd needs prices" in fault(tmp_path, RECIPE + "spending: {max_usd: 5}")
+
+
+def test_a_subgroup_that_gold_cannot_have_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    message = fault(tmp_path, RECIPE + "evaluation: {subgroups: [sex, race]}")
+    assert "evaluation.subgroups: unknown variable 'race'; known: sex, age_band, race_ethnicity, stage; " in message
+    message = fault(tmp_path, RECIPE + "gold: {levels: {gender: {F: female}, sex: {F: femal, M: male}}}")
+    assert "gold.levels: unknown variable 'gender'; known: sex, " in message
+    assert "gold.levels.sex: unknown level 'femal'; did you mean 'female'?; allowed: female, male, unknown" in message
+
+
+def test_a_fault_of_the_split_is_told_once_and_in_our_words(tmp_path: Path) -> None:
+    message = fault(tmp_path, RECIPE + "gold: {split: {train: 0.6, validation: 0.3, test: 0.2}}")
+    assert message.splitlines()[1:] == [
+        "  - gold.split: train, validation and test add up to 1.1; they must add up to 1"
+    ]
+    message = fault(tmp_path, RECIPE + "gold: {split: columns}")
+    assert "gold.split: found 'columns'; allowed: column, or shares such as {train: 0.6, " in message
+
+
+def test_an_empty_recipe_is_called_empty(tmp_path: Path) -> None:
+    assert fault(tmp_path, "").endswith("mine.yaml: is empty; expected a mapping of keys to values")
+
+
+def test_the_known_keys_stand_apart_from_an_unknown_one(tmp_path: Path) -> None:
+    assert "zzz: unknown key; known: annotation, arms, " in fault(tmp_path, RECIPE + "zzz: 1")
+
+
+@pytest.mark.parametrize(
+    ("values", "faults"),
+    [
+        ("{id: a, name: a, definition: x}", ["labels.values: found 1; at least 2 must be given"]),
+        (
+            "{id: a, name: a}, {id: b, name: b, definition: x}",
+            ["labels.values.0.definition: missing; this key is required"],
+        ),
+    ],
+)
+def test_labels_are_counted_as_they_are_given(tmp_path: Path, values: str, faults: list[str]) -> None:
+    (tmp_path / "toy").mkdir()
+    text = f"{{id: toy, version: 1, title: Toy, disease: toys, labels: {{values: [{values}]}}}}"
+    (tmp_path / "toy" / "task.yaml").write_text(text)
+    assert fault(tmp_path, RECIPE.replace("alzheimers", "toy")).splitlines()[1:] == [f"  - {one}" for one in faults]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.cohort.gold import MAX_AGE_YEARS, parse_bands
+from harness.cohort.cells import MAX_AGE_YEARS, parse_bands
 from harness.cohort.structured.concepts import DISEASE, LEVEL_MARK, ConceptSets
 from harness.cohort.structured.people import UNKNOWN, People, Reading, Wanted
 from harness.cohort.structured.table import band_of

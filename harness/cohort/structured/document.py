@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from harness.cohort.gold import parse_bands
+from harness.cohort.cells import parse_bands
 from harness.cohort.structured.estimate import SOURCE_ID, Estimates
 from harness.schemas.marks import Source, source_keys
 from harness.schemas.population import Population

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness.cohort.gold import MAX_AGE_YEARS, MISSING_WORDS, parse_bands, shown
+from harness.cohort.cells import MAX_AGE_YEARS, MISSING_WORDS, parse_bands, shown
 from harness.cohort.structured.columns import HEADERS, READERS, Columns
 from harness.cohort.structured.people import HELD_OUT, UNKNOWN, People, Reading, Wanted
 from harness.errors import DataError, Faults, collect_faults, nearest
