@@ -41,18 +41,22 @@ N_REPLICATES = 400
 TRUE_PATIENTS, TRUE_SEEDS = 16_000, 9
 # Signal of the true class over noise of 1 in each class; how much patients differ in it, and a seed at a patient.
 SKILL, PATIENT_SD, PATIENT_BY_SEED_SD, MIX_SHARE = 1.4, 0.4, 0.15, 0.7
-OVERCONFIDENCE = 1.6  # factor on log odds
+OVERCONFIDENT = 1.6  # factor on log odds; 1 is calibrated but for what patients differ in
 TILT = 0.6  # standard deviation of a patient's own log odds of a label, where there are several
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a study is like; `seed_sd` is on the scale of the signal, 0.1 moves accuracy by about 2.5 points."""
+    """What a study is like; `seed_sd` is on the scale of the signal, 0.1 moves accuracy by about 2.5 points.
+
+    `confidence` is a factor on log odds.
+    """
 
     labels: utility.Kind
     n_patients: int
     n_seeds: int
     seed_sd: float
+    confidence: float = OVERCONFIDENT
 
 
 STUDIES = tuple(
@@ -67,11 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=600)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--confidence", type=float, default=OVERCONFIDENT, help="1: a model that is nearly calibrated")
     given = parser.parse_args()
+    kinds = [replace(kind, confidence=given.confidence) for kind in STUDIES]
     print(f"nominal {CONFIDENCE}, binomial standard error {(0.05 * 0.95 / given.studies) ** 0.5:.4f}", flush=True)
     everything = defaultdict(list)
     with ProcessPoolExecutor(given.jobs) as pool:
-        for kind, cells in zip(STUDIES, pool.map(partial(coverage, n_studies=given.studies), STUDIES), strict=True):
+        for kind, cells in zip(kinds, pool.map(partial(coverage, n_studies=given.studies), kinds), strict=True):
             print(f"| {kind.labels} | {kind.n_patients} | {kind.n_seeds} | "
                   + " | ".join(f"{name}: {alone:.3f} {apart:.3f}" for name, (alone, apart) in cells.items()),
                   "|", flush=True)  # fmt: skip
@@ -155,7 +161,7 @@ def invent(kind: Kind, rng: np.random.Generator, of_seeds: Floats) -> Study:
         for of_seed in of_mix:
             skill = SKILL + own + rng.normal(0, PATIENT_BY_SEED_SD, kind.n_patients) + of_seed
             seen = skill[patient][:, None] * signs / 2 + rng.normal(size=signs.shape)
-            odds = OVERCONFIDENCE * (seen * SKILL + np.log(SHARES))
+            odds = kind.confidence * (seen * SKILL + np.log(SHARES))
             if kind.labels == "single":
                 probability.append(softmax(odds, axis=1))
                 predicted.append(odds.argmax(axis=1))

@@ -74,6 +74,22 @@ def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_], n_b
     return float((bins.n * np.abs(bins.confidence - bins.right)).sum() / bins.n.sum())
 
 
+def ece_by_chance(confidence: Floats, n_bins: int = N_BINS) -> float:
+    """About what a model with these confidences would show were it perfectly calibrated; NaN without sentences.
+
+    In each bin the number of right answers would be off by sqrt(2 / pi) standard deviations on average, sentences being
+    independent and the bin normal. An error that is not clearly larger says nothing against a model.
+
+    Source: the bias that Roelofs et al. (above) and Broecker and Smith, Increasing the reliability of reliability
+    diagrams, Weather and Forecasting 22 (2007) 651-661, describe; the mean of |Z| is sqrt(2 / pi).
+    """
+    if confidence.size == 0:
+        return float("nan")
+    place, n = _bins(np.sort(confidence), n_bins)
+    variance = np.bincount(place, weights=np.sort(confidence) * (1 - np.sort(confidence)), minlength=n)
+    return float(np.sqrt(2 / np.pi * variance).sum() / confidence.size)
+
+
 def brier_by_sentence(truth: Codes, probability: Floats) -> Floats:
     """Squared distance of each sentence's probabilities to its truth, summed over classes, in [0, 2].
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import DataError
 from harness.label_sets import Indicators
 from harness.metrics import counts, whole_sets
-from harness.metrics.calibration import brier, expected_calibration_error, label_brier
+from harness.metrics.calibration import brier, ece_by_chance, expected_calibration_error, label_brier
 from harness.metrics.counts import Codes, Floats, Tallies
 from harness.metrics.estimate import Estimate, known, undefined
 from harness.metrics.ranking import auroc
@@ -165,7 +166,7 @@ def calibration(truth: Codes, predicted: Codes, probability: Floats) -> dict[str
         return dict.fromkeys(("ece", "brier"), undefined("no sentence"))
     confidence = probability[np.arange(truth.size), predicted]
     return {
-        "ece": known(expected_calibration_error(confidence, predicted == truth)),
+        "ece": _ece(confidence, predicted == truth),
         "brier": known(brier(truth, probability)),
     }
 
@@ -175,9 +176,14 @@ def label_calibration(truth: Indicators, probability: Floats) -> dict[str, Estim
     if truth.size == 0:
         return dict.fromkeys(("ece", "brier"), undefined("no sentence"))
     return {
-        "ece": known(expected_calibration_error(probability.ravel(), truth.ravel())),
+        "ece": _ece(probability.ravel(), truth.ravel()),
         "brier": known(label_brier(truth, probability)),
     }
+
+
+def _ece(confidence: Floats, right: NDArray[np.bool_]) -> Estimate:
+    chance = f"by chance alone: {ece_by_chance(confidence):.3f}"
+    return known(expected_calibration_error(confidence, right), chance)
 
 
 def mean_over_seeds(estimates: list[Estimate]) -> Estimate:

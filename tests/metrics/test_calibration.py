@@ -13,6 +13,7 @@ from harness.metrics.calibration import (
     brier_by_sentence,
     calibration_by_patient,
     calibration_from_sums,
+    ece_by_chance,
     expected_calibration_error,
     fit_label_temperature,
     fit_temperature,
@@ -44,6 +45,19 @@ def test_hand_computed_ece_and_bins() -> None:
     np.testing.assert_allclose(bins.confidence, [0.55, 0.85])
     np.testing.assert_allclose(bins.right, [0.5, 1.0])
     assert expected_calibration_error(confidence, right, 2) == pytest.approx(0.1)
+
+
+def test_what_a_calibrated_model_shows_by_chance() -> None:
+    # One bin of 100 sentences at 0.8: sqrt(2 / pi * 0.8 * 0.2 / 100) = 0.0319
+    assert ece_by_chance(np.full(100, 0.8)) == pytest.approx(0.0319, abs=1e-4)
+    rng = seeds.generator(0, "test_calibration", "chance")
+    shown = []
+    for _ in range(200):
+        confidence = rng.uniform(0.3, 0.99, 300)
+        shown.append((expected_calibration_error(confidence, rng.random(300) < confidence), ece_by_chance(confidence)))
+    seen, said = np.mean(shown, axis=0)
+    assert said == pytest.approx(seen, rel=0.05)
+    assert np.isnan(ece_by_chance(np.zeros(0)))
 
 
 def test_bins_hold_equal_numbers_and_equal_confidences_share_one() -> None:
