@@ -145,7 +145,7 @@ def plan(
         str | None, typer.Option(help="Launch file by name or path; the recipe's by default.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Plan training too, on this: cpu, h100, h200, a100-80, ...")
+        str | None, typer.Option(help="Plan training too, on this: cpu, h100, h200, a100-80, a100-40, ...")
     ] = None,
     gpus: Annotated[int | None, typer.Option(help="Processes over all machines; one by default.")] = None,
     overrides: Overrides = None,
@@ -160,17 +160,17 @@ def plan(
     logs.configure(verbose=verbose)
     loaded = _load(recipe, overrides)
     folder = _run_folder(loaded, run_dir)
-    lines: list[str] = []
-    if any(given is not None for given in (accelerate_config, device, gpus)):
+    from harness.planning.generation import plan_generation
+    from harness.planning.text import plan_lines, training_hint
+
+    lines, trains = [training_hint()], any(given is not None for given in (accelerate_config, device, gpus))
+    if trains:
         from harness.planning.training import Choice, plan_training
         from harness.planning.training_text import training_lines
 
         lines = training_lines(plan_training(loaded, folder, Choice(accelerate_config, device or "cpu", gpus)))
-    if loaded.used_arms or not lines:
-        from harness.planning.generation import plan_generation
-        from harness.planning.text import plan_lines
-
-        lines = [*plan_lines(plan_generation(loaded, folder)), *([""] if lines else []), *lines]
+    if loaded.used_arms or not trains:
+        lines = [*plan_lines(plan_generation(loaded, folder)), "", *lines]
     for line in lines:
         typer.echo(line)
 

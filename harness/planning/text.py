@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness.generation.forecast import BYTES_PER_TOKEN, Amount, Rate
 from harness.planning.generation import Forecast, Plan
+from harness.planning.training_facts import devices
 
 COLUMNS = ("what", "model", "texts", "requests", "prompt tokens", "answer tokens", "US$", "time")
 LEFT = 2  # leading columns that are words
 NOT_KNOWN = "-"
+NOTHING = "generation  nothing to ask: all that the mixes draw from is gold or a file"
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """The plan as a table with totals, then caps, then what the figures rest on."""
+    """The plan as a table with totals, then caps, then what the figures rest on; one line where nothing is asked."""
+    if not plan.forecasts:
+        return [NOTHING]
     rows = [cells for one in plan.forecasts for cells in _rows(one)]
-    rows += _totals(plan.forecasts)
-    return [*_table([COLUMNS, *rows]), "", *_caps(plan), "", *_basis(plan.forecasts)]
+    left = [one for one in plan.forecasts if not one.is_finished]
+    if not left:
+        return [*_table([COLUMNS, *rows]), "", *_caps(plan)]
+    basis = ["these figures rest on:", *(_rests_on(one) for one in left)]
+    return [*_table([COLUMNS, *rows, *_totals(left)]), "", *_caps(plan), "", *basis]
+
+
+def training_hint() -> str:
+    """How to have training planned too."""
+    names = ", ".join(["cpu", *devices().devices])
+    return f"training    add --device NAME for memory, updates and tokens, and for hours on a GPU; names: {names}"
 
 
 def _rows(one: Forecast) -> list[tuple[str, ...]]:
@@ -30,8 +43,7 @@ def _rows(one: Forecast) -> list[tuple[str, ...]]:
     ]
 
 
-def _totals(forecasts: Iterable[Forecast]) -> list[tuple[str, ...]]:
-    left = [one for one in forecasts if not one.is_finished]
+def _totals(left: Sequence[Forecast]) -> list[tuple[str, ...]]:
     expected, most = _total([one.expected for one in left]), _total([one.at_most for one in left])
     return [("total", "", "", *_amounts(expected)), ("", "at most", "", *_amounts(most))]
 
@@ -101,10 +113,6 @@ def _cap(name: str, cap: float | None, spent: float, to_come: tuple[float, float
     left = cap - spent
     verdict = "enough" if to_come[1] <= left else "enough if as expected" if to_come[0] <= left else "NOT enough"
     return f"{told}; cap {shown(cap)}: {verdict}"
-
-
-def _basis(forecasts: Iterable[Forecast]) -> list[str]:
-    return ["these figures rest on:", *(_rests_on(one) for one in forecasts if not one.is_finished)]
 
 
 def _rests_on(one: Forecast) -> str:

@@ -97,7 +97,8 @@ def _basis(plan: TrainingPlan) -> list[str]:
     if plan.choice.device != "cpu":
         lines.append("  overhead: CUDA context, NCCL buffers and the allocator's gaps (assumed, not measured)")
     if plan.pace is None:
-        return [*lines, f"  time: no measured rate for {plan.choice.device}, so none is given"]
+        where = plan.choice.device
+        return [*lines, f"  time: no measured rate for {where}, so no hours; updates and tokens stand above"]
     lines.append(
         f"  time: {plan.pace.tokens_per_s:,.0f} tokens a second and device, {plan.pace.status}: {plan.pace.basis}"
     )

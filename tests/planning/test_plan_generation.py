@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import yaml
 from toy_arms import write_sentence, writing_server
+from typer.testing import CliRunner
 
 from harness.backends.embedded import EMBEDDED_MODEL
+from harness.cli import app
 from harness.errors import ConfigError
 from harness.pipeline import run_recipe
 from harness.planning.generation import Forecast, plan_generation
 from harness.planning.prompts import write_prompts
 from harness.planning.text import plan_lines
 from harness.schemas.recipe import Recipe, load_recipe
+from harness.schemas.shipped import shipped
 from harness.schemas.tables import PLANNED, SYNTHETIC
 from harness.store import read_rows
 
@@ -62,6 +65,7 @@ def test_a_plan_sends_nothing_and_holds_for_what_is_then_sent(tmp_path: Path) ->
         n_sent = len(prompts)
         after = plan_generation(given, run)
         assert all(one.is_finished for one in after.forecasts)
+        assert not any(line.startswith(("total", "these figures")) for line in plan_lines(after))
         assert after.spent["toy"].n_tokens == 16 * n_sent
         larger = recipe(tmp_path, backend, "arms.dualalign.n_sentences=30", spending={"prices": "p.csv"})
         pilot = by_title(plan_generation(larger, run).forecasts)
@@ -86,6 +90,15 @@ def test_the_text_of_a_plan_names_totals_caps_and_assumptions(tmp_path: Path) ->
     assert "spending.max_usd: $0.00 spent" in text
     assert "60% of answers kept (assumed)" in text
     assert "4 bytes a token (assumed)" in text
+
+
+def test_where_nothing_is_asked_the_command_says_so_and_how_to_plan_training(tmp_path: Path) -> None:
+    path = shipped("recipes") / "exchange_rate.yaml"
+    done = CliRunner().invoke(app, ["plan", str(path), "--run-dir", str(tmp_path / "run")])
+    nothing, empty, training = done.stdout.splitlines()
+    assert (nothing, empty) == ("generation  nothing to ask: all that the mixes draw from is gold or a file", "")
+    assert "--device NAME" in training
+    assert training.endswith("names: cpu, h100, h200, a100-80, a100-40, l40s, a6000, rtx4090")
 
 
 def test_a_tokenizer_that_is_named_counts_the_prompts(tmp_path: Path) -> None:
