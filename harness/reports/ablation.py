@@ -64,7 +64,10 @@ def ablation_markdown(inputs: Inputs) -> str:
             lines += _learner_part(inputs, learner)
     lines += proxy_markdown(inputs)
     lines += ["## Sentences asked for, kept and dropped", "", arms_table(inputs), ""]
-    lines += ["## Audit of the mixes", "", audit_table(inputs), ""]
+    lines += ["## Audit of the mixes", ""]
+    if any(mix.draws_patients for mix in recipe.mixes):
+        lines += ["Where train seeds draw patients of their own: the draw in which most was found.", ""]
+    lines += [audit_table(inputs), ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
