@@ -3,7 +3,7 @@
     python benchmarks/bootstrap.py                     # both cases, each in a process of its own
     python benchmarks/bootstrap.py --case medium
 
-    python benchmarks/bootstrap.py --case fairlearn    # pip install -c constraints.txt '.[benchmark]'
+    python benchmarks/bootstrap.py --case fairlearn    # pip install -c constraints.txt -e '.[benchmark]'
 
 medium: a quickstart-sized test set under 7 mixes (the aim: 20 s). large: 12,000 test sentences of 1,000 patients, three
 train seeds, 10,000 replicates (the aim: 60 s and 2 GB). Learners are those of a run: llm, tfidf, majority.

@@ -115,7 +115,7 @@ def missing_for_four_bit(*, cuda: bool) -> str | None:
     if not cuda:
         return "needs a CUDA GPU; on this machine use lora"
     if find_spec("bitsandbytes") is None:
-        return "needs bitsandbytes; install the extra: pip install 'dualalign-harness[qlora]'"
+        return "needs bitsandbytes; in the clone: pip install -e '.[qlora]'"
     return None
 
 

@@ -77,7 +77,7 @@ class Training(Settings):
     """`embedded:smollm2-135m`, a hub id, or a local folder."""
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the frozen base weights; auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    """Of the frozen base weights; auto: bfloat16 where GPU or processor multiplies it natively, else float32."""
     train_seeds: int = Field(default=1, ge=1, le=100)
     """Runs per mix; they differ in data order and adapter initialisation."""
     accelerate_config: str = "cpu"

@@ -203,4 +203,4 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(package: s
             "try: scan_batches(['falls'], [['No falls.']], n_processes=1)\n"
             "except ConfigError as error: print(error)")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "is needed to read notes; install it with: pip install 'dualalign-harness[cohort]'" in done.stdout
+    assert "is needed to read notes; in the clone: pip install -e '.[cohort]'" in done.stdout

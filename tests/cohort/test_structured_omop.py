@@ -178,7 +178,7 @@ def test_without_duckdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "duckdb", None)  # as if it were not installed
     message = faults_of(tmp_path, omop_tables(people(60)))
     assert message == (
-        "cohort.kind: omop needs duckdb, which is not installed: pip install 'dualalign-harness[cohort]'"
+        "cohort.kind: omop needs duckdb, which is not installed; in the clone: pip install -e '.[cohort]'"
     )
 
 

@@ -185,6 +185,6 @@ def test_without_opendp_the_extra_is_named_and_nothing_is_spent(
     write_csv(tmp_path / "patients.csv", people(200))
     run = toy_run(tmp_path, TABLE)
     monkeypatch.setitem(sys.modules, "opendp.prelude", None)  # as if it were not installed
-    with pytest.raises(ConfigError, match=r"cohort.privacy needs opendp, .* pip install 'dualalign-harness\[cohort\]'"):
+    with pytest.raises(ConfigError, match=r"cohort.privacy needs opendp, .* pip install -e '.\[cohort\]'"):
         estimate(run)
     assert not (run.folder / LEDGER).exists()

@@ -44,9 +44,7 @@ def test_four_bits_are_refused_without_a_gpu_and_under_zero3() -> None:
 
 def test_four_bits_without_bitsandbytes_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.backends.models.find_spec", lambda _: None)
-    assert missing_for_four_bit(cuda=True) == (
-        "needs bitsandbytes; install the extra: pip install 'dualalign-harness[qlora]'"
-    )
+    assert missing_for_four_bit(cuda=True) == "needs bitsandbytes; in the clone: pip install -e '.[qlora]'"
 
 
 def test_a_file_and_its_launch_describe_the_same_machine() -> None:

@@ -21,7 +21,7 @@ TOKEN = re.compile(rf"{WORD.pattern}|[.,;:!?()\[\]]")  # a word, or punctuation,
 SHORT_STEM = 4  # letters; a stem this short means several things (`tear`, `tearful`), so its ending has a say
 ENDING_LETTERS = 2
 UNKNOWN = 0  # words of no term, and punctuation
-MISSING = "{name} is needed to read notes; install it with: pip install 'dualalign-harness[cohort]'"
+MISSING = "{name} is needed to read notes; in the clone: pip install -e '.[cohort]'"
 
 
 class Found(NamedTuple):

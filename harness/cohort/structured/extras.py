@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 
-EXTRA = "dualalign-harness[cohort]"
+INSTALL = "pip install -e '.[cohort]'"
 
 
 def optional(module: str, purpose: str) -> Any:
@@ -20,4 +20,4 @@ def optional(module: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         name = module.partition(".")[0]
-        raise ConfigError(f"{purpose} needs {name}, which is not installed: pip install '{EXTRA}'") from error
+        raise ConfigError(f"{purpose} needs {name}, which is not installed; in the clone: {INSTALL}") from error
