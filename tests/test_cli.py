@@ -68,3 +68,7 @@ def test_a_stage_run_too_early_names_what_is_missing(tmp_path: Path) -> None:
 
 def test_validating_with_the_rows_imports_nothing_heavy() -> None:
     assert not imported_by("import harness.planning.rows") & {*HEAVY, "duckdb", "scipy"}
+
+
+def test_the_help_of_prompts_says_how_answers_come_back() -> None:
+    assert "taken back by `harness collect`" in harness("prompts", "--help").stdout
