@@ -415,6 +415,10 @@ def _run(
     if proxy:
         recipe = _as_proxy(recipe)
     folder = _run_folder(recipe, run_dir)
+    if only == "train":  # nothing shows afterwards that it learned from other sentences than the recipe says
+        from harness.upstream import check_cells
+
+        check_cells(recipe, folder)
     results = list(run_recipe(recipe, folder, until=until, only=only, force=force, reuse=full if proxy else None))
     typer.echo("\n" + "\n".join(summary_lines(results)))
     report = folder / "08_reports" / "report.html"

@@ -128,13 +128,14 @@ def _train_job(path: Path, table: Path) -> None:
 
 def _train_cell(given: argparse.Namespace) -> None:
     """Train a cell that a user named; the first process writes the manifest, the others only train."""
-    from harness.pipeline import run_unit
+    from harness.pipeline import check_owner, run_unit
     from harness.schemas.manifest import Counts
     from harness.schemas.recipe import load_recipe
     from harness.store import Run, hash_inputs, is_finished, unit_folder, write_json
     from harness.training.job import SETTINGS_FILE, job_for
     from harness.training.launch import claim_cell
     from harness.training.stage import unit
+    from harness.upstream import check_upstream
 
     if given.recipe is None or given.mix is None:
         raise ConfigError("give a recipe and --mix, e.g. -m harness.train recipes/quickstart.yaml --mix gold --seed 0")
@@ -142,7 +143,10 @@ def _train_cell(given: argparse.Namespace) -> None:
     run = Run(recipe=recipe, folder=(given.run_dir or Path("runs") / recipe.name).resolve())
     mix = recipe.mix(given.mix)
     _check_seed(given.seed, recipe.file.training.train_seeds)
-    _check_folder(run.folder, recipe.name, recipe.task.id)
+    if not check_owner(recipe, run.folder):
+        raise ConfigError(
+            f"{run.folder}: no run here; run `harness run <recipe> --until mixes` first, or give --run-dir"
+        )
     job = job_for(run, mix, given.seed)
 
     def work(folder: Path) -> Counts:
@@ -153,6 +157,7 @@ def _train_cell(given: argparse.Namespace) -> None:
         return train(job, run.mix_table(mix, given.seed), folder)
 
     cell = unit(run, mix, given.seed, work)
+    check_upstream(run, [cell])
     folder = unit_folder(run, cell)
     if _rank() == 0:
         with claim_cell(folder):
@@ -164,20 +169,6 @@ def _train_cell(given: argparse.Namespace) -> None:
 def _check_seed(seed: int, n_seeds: int) -> None:
     if not 0 <= seed < n_seeds:
         raise ConfigError(f"--seed is {seed}; the recipe's training.train_seeds is {n_seeds}, so 0 to {n_seeds - 1}")
-
-
-def _check_folder(folder: Path, recipe: str, task: str) -> None:
-    from harness.pipeline import RUN_FILE
-
-    path = folder / RUN_FILE
-    if not path.is_file():
-        raise ConfigError(f"{folder}: no run here; run `harness run <recipe> --until mixes` first, or give --run-dir")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if (found.get("recipe"), found.get("task")) != (recipe, task):
-        raise ConfigError(
-            f"{folder}: holds a run of recipe {found.get('recipe')!r}, task {found.get('task')!r}; this is recipe "
-            f"{recipe!r}, task {task!r}; use another --run-dir"
-        )
 
 
 if __name__ == "__main__":
