@@ -24,6 +24,7 @@ TASK = {
     "subgroups": {
         "sex": {"title": "Sex", "levels": {"female": "Woman", "male": "Man"}},
         "age_band": {"title": "Age", "levels": {"young": "young", "old": "old", "nobody": "nobody"}},
+        "site": {"title": "Site", "levels": {"north": "north"}},  # gold has levels beyond it
     },
 }
 
