@@ -30,9 +30,9 @@ import pyarrow as pa
 
 from harness import seeds
 from harness.evaluation.by_subgroup import Row
+from harness.evaluation.learners import evaluate
 from harness.evaluation.panel import MixRuns, Panel, build_panel
 from harness.evaluation.square import CELLS
-from harness.evaluation.stage import evaluate
 from harness.schemas.recipe_parts import Evaluation
 
 if TYPE_CHECKING:

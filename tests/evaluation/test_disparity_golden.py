@@ -9,8 +9,8 @@ from invented_panel import LABELS, invented_panel
 from sklearn.metrics import accuracy_score, f1_score
 
 from harness import seeds
+from harness.evaluation.learners import evaluate
 from harness.evaluation.panel import MixRuns, Panel
-from harness.evaluation.stage import evaluate
 from harness.schemas.recipe_parts import Evaluation
 
 SITES = ("north", "south", "east")

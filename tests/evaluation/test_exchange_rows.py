@@ -11,7 +11,8 @@ from invented_panel import invented_panel, invented_runs
 from toy_study import TASK, Study, toy_gold, toy_predictions
 
 from harness.evaluation.exchange import MixSize, exchange_rows, size_of
-from harness.evaluation.stage import look_at_learners, units
+from harness.evaluation.learners import look_at_learners
+from harness.evaluation.stage import units
 from harness.schemas.curve_mixes import mixes_of_exchange
 from harness.schemas.recipe import Recipe, load_recipe
 from harness.schemas.recipe_parts import Evaluation

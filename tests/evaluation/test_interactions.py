@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from invented_panel import invented_panel, invented_runs
 
-from harness.evaluation.stage import evaluate
+from harness.evaluation.learners import evaluate
 from harness.schemas.recipe_parts import Evaluation
 
 SITES = ("north", "south", "east")

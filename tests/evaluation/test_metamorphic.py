@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from invented_panel import LABELS, invented_panel, invented_runs
 
+from harness.evaluation.learners import evaluate
 from harness.evaluation.panel import MixRuns, Panel
-from harness.evaluation.stage import evaluate
 from harness.schemas.recipe_parts import Evaluation
 
 SETTINGS = Evaluation(n_bootstrap=3000)

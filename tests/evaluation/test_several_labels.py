@@ -12,10 +12,10 @@ from harness import seeds
 from harness.errors import DataError, collect_faults
 from harness.evaluation.by_subgroup import Measured, Resampling, measure
 from harness.evaluation.contrasts import contrast_rows
+from harness.evaluation.learners import evaluate
 from harness.evaluation.panel import MixRuns, Panel, build_panel
 from harness.evaluation.predictions import check_predictions, held_out_sentences
 from harness.evaluation.reliability import reliability_rows, with_temperatures
-from harness.evaluation.stage import evaluate
 from harness.label_sets import LabelSpace
 from harness.metrics.calibration import expected_calibration_error, label_log_loss
 from harness.metrics.counts import Floats

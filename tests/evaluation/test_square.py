@@ -8,8 +8,8 @@ import pytest
 from invented_panel import invented_panel, invented_runs
 from toy_study import TASK
 
+from harness.evaluation.learners import evaluate
 from harness.evaluation.square import EFFECTS
-from harness.evaluation.stage import evaluate
 from harness.schemas.mix import Mix
 from harness.schemas.recipe import Recipe, RecipeFile
 from harness.schemas.recipe_parts import Evaluation
