@@ -1,4 +1,4 @@
-"""One supervised fine-tuning run: rows of a mix in, an adapter and a log out. The only caller of TRL.
+"""One supervised fine-tuning run: rows of a mix in, an adapter and a log out. With `trainer.py` the only caller of TRL.
 
 The trainer's own choices are taken over except where runs would stop being comparable: the order of rows is fixed,
 nothing is shuffled, packed, cut or dropped, the loss is on the label alone, and an update is the same rows on any
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,20 +20,19 @@ import torch
 from accelerate import DistributedType, PartialState
 from datasets import Dataset
 from peft import LoraConfig
-from torch.nn import functional
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback
 from transformers.integrations import deepspeed
 from trl import SFTConfig, SFTTrainer
 
 from harness.backends.fused_lora import fuse
 from harness.backends.models import four_bit, load_model, load_tokenizer, settled_dtype
-from harness.errors import ConfigError, DivergedError, TrainingError
+from harness.errors import ConfigError, TrainingError
 from harness.schemas.manifest import Counts
 from harness.schemas.tables import TRAIN, TRAINING_LOG
 from harness.seeds import integer
 from harness.store import read_table, sha256_file, sha256_json, write_table
 from harness.training.card import write_card
-from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest, mark_complete
+from harness.training.checkpoints import CHECKPOINTS, keep_matching, latest
 from harness.training.counted import measure, n_padded, reset_peak, run_counts
 from harness.training.flat_attention import use_flat_attention
 from harness.training.footprint import Way
@@ -45,6 +43,7 @@ from harness.training.plan import DEFAULT_PER_DEVICE_BATCH, BatchPlan, checkpoin
 from harness.training.room import check_room, told_when_full
 from harness.training.rows import Examples, examples
 from harness.training.targets import check_targets
+from harness.training.trainer import LabelTrainer, UpdateLog, log_rows
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,6 @@ LORA_DEFAULTS: dict[str, Any] = {
 # On a CPU, rows laid end to end in one sequence save the padding but attend over the whole batch; past about this many
 # tokens a batch the attention costs more than the padding did (SmolLM2-135M, float32).
 FLAT_BATCH_TOKENS = 1024
-SECONDS_BETWEEN_LINES = 2.0
 # transformers 5.2x renamed the field, and the old name warns
 CHECKPOINTING = "activation_checkpointing"
 if CHECKPOINTING not in SFTConfig.__dataclass_fields__:
@@ -125,19 +123,19 @@ def train(job: TrainingJob, table: Path, folder: Path) -> Counts:
     reset_peak()
     with told_when_full(job, plan):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    log_rows = _log_rows(trainer.state.log_history)
-    counts = run_counts(plan, rows, log_rows, padded=_padded(settings, plan, rows))
+    logged = log_rows(trainer.state.log_history)
+    counts = run_counts(plan, rows, logged, padded=_padded(settings, plan, rows))
     counts.notes.update(
-        measure(trainer.accelerator, log_rows, int(rows.n_tokens.sum())),
+        measure(trainer.accelerator, logged, int(rows.n_tokens.sum())),
         device=hardware.device,
         dtype=hardware.dtype,
         distributed=PartialState().distributed_type.value,
         trainable_parameters=n_trainable,
-        **health([row["loss"] for row in log_rows], -(-rows.n_distinct // job.global_batch_size)).as_notes(),
+        **health([row["loss"] for row in logged], -(-rows.n_distinct // job.global_batch_size)).as_notes(),
     )
     _save(trainer, job, folder, counts, table=table)
     if first:
-        write_table(folder / LOG_TABLE, log_rows, TRAINING_LOG)
+        write_table(folder / LOG_TABLE, logged, TRAINING_LOG)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     PartialState().wait_for_everyone()
     return counts
@@ -236,7 +234,7 @@ def _trainer(job: TrainingJob, settings: SFTConfig, rows: Examples, tokenizer: A
     if job.method != "full":
         check_targets(model, job.lora.get("target_modules"))
     try:
-        trainer = _LabelTrainer(
+        trainer = LabelTrainer(
             model=model,
             args=settings,
             train_dataset=Dataset(rows.table),
@@ -252,7 +250,7 @@ def _trainer(job: TrainingJob, settings: SFTConfig, rows: Examples, tokenizer: A
     _speed_up(trainer, job)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_UpdateLog(job, rows, trainer.accelerator))
+    trainer.add_callback(UpdateLog(job, rows, trainer.accelerator))
     return trainer
 
 
@@ -284,65 +282,6 @@ def _load_options(job: TrainingJob) -> dict[str, Any]:
         except (ValueError, TypeError, ImportError) as error:
             raise ConfigError(f"training.sft.model_init_kwargs.quantization_config: {_first_line(error)}") from error
     return options
-
-
-class _LabelTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with a cheaper head on the CPU: logits of the supervised positions only.
-
-    Without Triton, TRL projects every position onto the vocabulary and masks afterwards; with one label a sentence that
-    is a third of the whole computation.
-    """
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        flat = self.args.padding_free and self.args.device.type == "cpu" and not return_outputs
-        if not flat or self.args.loss_type != "nll" or self.args.label_smoothing_factor or num_items_in_batch is None:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        targets = inputs["labels"][0, 1:]  # (n_tokens - 1,): position t predicts token t + 1
-        places = (targets != -100).nonzero().squeeze(1)  # (n_supervised,)
-        without_labels = {key: value for key, value in inputs.items() if key != "labels"}
-        logits = model(**without_labels, use_cache=False, logits_to_keep=places).logits[0]  # (n_supervised, vocabulary)
-        loss = functional.cross_entropy(logits.float(), targets[places], reduction="sum") / num_items_in_batch
-        return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
-
-
-class _UpdateLog(TrainerCallback):  # type: ignore[misc]
-    """Adds tokens and seconds to each update's log entry, says how far the run is, and stops a diverged one."""
-
-    def __init__(self, job: TrainingJob, rows: Examples, accelerator: Any) -> None:
-        self.job, self.rows, self.accelerator = job, rows, accelerator
-        self.began = self.said = time.perf_counter()
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.began = time.perf_counter()
-
-    def on_log(self, _args: Any, state: Any, *_: Any, **__: Any) -> None:
-        entry = state.log_history[-1]
-        if "loss" not in entry:
-            return
-        if not torch.isfinite(torch.tensor([entry["loss"], entry.get("grad_norm") or 0.0])).all():
-            raise DivergedError(
-                f"{self.job.title}: the loss or its gradient is not a number at update {state.global_step} of "
-                f"{self.job.n_updates}; lower training.sft.learning_rate or use another dtype"
-            )
-        now = time.perf_counter()
-        size = self.job.global_batch_size
-        entry["tokens"] = int(self.rows.n_tokens[(state.global_step - 1) * size : state.global_step * size].sum())
-        entry["seconds"] = round(now - self.began, 4)
-        if state.is_world_process_zero and (now - self.said > SECONDS_BETWEEN_LINES or state.global_step == 1):
-            self.said = now
-            log.info("update %d/%d loss=%.4f", state.global_step, self.job.n_updates, entry["loss"])
-
-    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        self.accelerator.wait_for_everyone()  # every process has saved its part
-        if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-
-def _log_rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = ("step", "loss", "learning_rate", "grad_norm", "tokens", "seconds")
-    return [{name: entry.get(name) for name in names} for entry in history if "loss" in entry]
 
 
 def _padded(settings: SFTConfig, plan: BatchPlan, rows: Examples) -> int:
