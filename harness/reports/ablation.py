@@ -14,7 +14,7 @@ from harness.reports.proxy_words import proxy_markdown
 from harness.reports.regimes import regimes_markdown
 from harness.reports.verdict import judge
 from harness.schemas.mix import Mix
-from harness.schemas.square import Cell, cell_of, find_square
+from harness.schemas.square import Cell, arms_of, cell_of, find_square
 
 CELL_NAMES: dict[Cell, str] = {
     (False, False): "unguided",
@@ -31,8 +31,8 @@ def alignment_cells(inputs: Inputs) -> dict[Cell, str]:
 
 def added_words(inputs: Inputs, mix: Mix) -> str:
     """What a mix holds: for one arm of the 2 x 2 its cell, otherwise the origins."""
-    arms = [inputs.recipe.arms[origin] for origin in mix.origins if origin in inputs.recipe.arms]
-    cell = cell_of(arms[0]) if len(arms) == 1 else None
+    arms = arms_of(inputs.recipe, mix)
+    cell = cell_of(inputs.recipe.arms[arms[0]]) if len(arms) == 1 else None
     return ", ".join(mix.origins) if cell is None else CELL_NAMES[cell]
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from harness.reports import wording
 from harness.reports.inputs import LLM, Inputs, Row
 from harness.reports.leaderboard import EQUAL, budget_words, why_diverged
+from harness.schemas.square import arms_of, frame_of
 
 INTERACTION = "(interaction)"  # the level of the rows that ask whether a gain differs between levels
 Kind = Literal["better", "worse", "no evidence", "too small", "not computed"]
@@ -102,11 +103,22 @@ def main_mix(inputs: Inputs) -> str | None:
     return chosen
 
 
+def _distance(inputs: Inputs, mix: str, main: str | None) -> int:
+    """How far a mix is from the main one: itself, the same with another arm, other synthetic sentences, gold alone."""
+    recipe, found = inputs.recipe, inputs.recipe.mix(mix)
+    if mix == main:
+        return 0
+    frame = frame_of(recipe, found)
+    if main is not None and frame is not None and frame == frame_of(recipe, recipe.mix(main)):
+        return 1
+    return 2 if arms_of(recipe, found) else 3
+
+
 def verdict(inputs: Inputs) -> Verdict:
     """Two sentences: the mixes against the reference, and the fine-tuned model against the baselines."""
     main = main_mix(inputs)
     judged = tuple(judge(inputs, mix) for mix in inputs.other_mixes)
-    ordered = sorted(judged, key=lambda one: one.mix != main)
+    ordered = sorted(judged, key=lambda one: _distance(inputs, one.mix, main))
     kind = ordered[0].kind if ordered else "not computed"
     return Verdict(
         kind=kind,

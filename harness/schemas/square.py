@@ -17,10 +17,10 @@ def find_square(recipe: Recipe) -> dict[Cell, str] | None:
     """
     squares: dict[tuple[object, ...], dict[Cell, str]] = {}
     for mix in recipe.mixes:
-        arms = [origin for origin in mix.origins if origin in recipe.arms]
-        cell = cell_of(recipe.arms[arms[0]]) if len(arms) == 1 else None
-        if cell is not None:
-            squares.setdefault(_frame(recipe, mix, arms[0]), {}).setdefault(cell, mix.name)
+        frame = frame_of(recipe, mix)
+        cell = None if frame is None else cell_of(recipe.arms[arms_of(recipe, mix)[0]])
+        if frame is not None and cell is not None:
+            squares.setdefault(frame, {}).setdefault(cell, mix.name)
     full = [frame for frame, cells in squares.items() if len(cells) == len(CELLS)]
     return squares[max(full, key=len)] if full else None
 
@@ -30,8 +30,17 @@ def cell_of(arm: Arm) -> Cell | None:
     return None if arm.sight is None else ("persona" in arm.sight, "trajectory" in arm.sight)
 
 
-def _frame(recipe: Recipe, mix: Mix, arm: str) -> tuple[object, ...]:
-    """A mix without the name of its arm: its budget, and the size of every source."""
+def arms_of(recipe: Recipe, mix: Mix) -> list[str]:
+    """Arms that a mix draws from."""
+    return [origin for origin in mix.origins if origin in recipe.arms]
+
+
+def frame_of(recipe: Recipe, mix: Mix) -> tuple[object, ...] | None:
+    """A mix of one arm without that arm's name: its budget, and the size of every source. None for other mixes."""
+    arms = arms_of(recipe, mix)
+    if len(arms) != 1:
+        return None
+    [arm] = arms
     sources = sorted(
         ("" if one.origin == arm else one.origin, str((one.share, one.repeat, one.count, one.patients)))
         for one in mix.sources

@@ -8,6 +8,7 @@ from invented_run import with_diverged
 from harness.reports import stage
 from harness.reports.inputs import Inputs
 from harness.reports.verdict import judge, main_mix, verdict
+from harness.schemas.mix import Mix
 from harness.store import Run
 
 
@@ -196,3 +197,11 @@ def test_significance_is_what_the_recipes_confidence_leaves(make_run: Callable[.
     at_99 = stage.read_inputs(make_run("strict", evaluation={"subgroups": ["sex"], "confidence": 0.99}))
     found = {"difference": 0.05, "ci_low": 0.01, "ci_high": 0.1, "p_adjusted": 0.03, "detectable": 0.03}
     assert judge(with_contrast(at_99, "gold_dualalign", **found), "gold_dualalign").kind == "no evidence"
+
+
+def test_the_mix_beside_the_main_one_is_the_same_with_another_arm(inputs: Inputs) -> None:
+    fewer = Mix.model_validate({"name": "gold_10", "sources": [{"origin": "gold", "share": 1, "patients": 0.1}]})
+    recipe = inputs.recipe.model_copy(update={"mixes": (fewer, *inputs.recipe.mixes)})
+    first, _ = verdict(replace(inputs, recipe=recipe)).sentences
+    assert first.index("gold_dualalign") < first.index("gold_unguided") and "gold_10" not in first
+    assert "among the other mixes (1)" in first
